@@ -1,0 +1,50 @@
+# The commands of this project; each may be run again at any time. `make help` lists them.
+PYTHON ?= python3
+SEED ?= 1
+export SCALE S
+UP := $(PYTHON) deploy/up.py
+VENV := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status logs reset doctor test check bench chaos lock
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+up: ## set up and start everything; SCALE="inbox=2 gateway=2" runs more replicas, ROZMOVA_PORT_BASE=18080 moves the ports
+	@$(UP) up
+
+down: ## stop what `make up` started
+	@$(UP) down
+
+status: ## what runs, with ports, versions and restarts
+	@$(UP) status
+
+logs: ## follow the services' logs; S=inbox only one (also rabbitmq, mongodb)
+	@$(UP) logs
+
+reset: ## stop and delete the demo data
+	@$(UP) reset
+
+doctor: ## what this machine has and lacks
+	@$(UP) doctor
+
+test: ## set up and run all tests on servers of their own
+	@$(UP) setup --for test
+	@$(VENV)/pytest
+
+check: ## format, lint, types, floors, house rules, unit and contract tests: about a minute
+	@$(UP) setup --for check
+	@$(VENV)/python tools/check.py
+
+bench: ## performance report beside baselines of the same run, also in .rozmova/bench.json
+	@$(UP) setup --for test
+	@$(VENV)/python tools/bench.py
+
+chaos: ## kill every process under load and count: SEED=1 SCALE=1 (2 sends twice as many messages)
+	@$(UP) setup --for test
+	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1)
+
+lock: ## make the locks anew from the pyproject files; UPGRADE=1 takes newer versions
+	@$(UP) setup --for check
+	@$(VENV)/python tools/lock.py $(if $(UPGRADE),--upgrade)

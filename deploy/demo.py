@@ -1,0 +1,100 @@
+"""The demo: connects each tenant's bot of the sandbox through the gateway's API and writes demo.json."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from bootstrap import Problem, say
+from demo_people import TENANTS, USERS, Tenant, User, as_login
+from msgkit.testing.processes import write_private
+from state import STATE, Ports, Secrets
+
+DEMO_FILE = STATE / "demo.json"
+_KIND = "telegram_bot"
+_SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
+
+
+def prepare(ports: Ports, secrets: Secrets) -> None:
+    """Connects what is not connected yet, and writes demo.json; a second time it changes nothing."""
+    gateway, sandbox = f"http://127.0.0.1:{ports.public(0)}", f"http://127.0.0.1:{ports.public(10)}"
+    channels = [_channel_of(tenant, gateway, sandbox, secrets) for tenant in TENANTS]
+    demo = {
+        "gateway": gateway,
+        "sandbox": sandbox,
+        "users": [as_login(user, secrets) for user in USERS],
+        "channels": channels,
+    }
+    write_private(DEMO_FILE, json.dumps(demo, ensure_ascii=False, indent=1) + "\n")
+
+
+def print_addresses() -> None:
+    """What a person needs to try it."""
+    demo = json.loads(DEMO_FILE.read_text())
+    say(f"\nChat window   {demo['gateway']}")
+    say(f"Phone page    {demo['sandbox']}   (write as a client, see the answer)")
+    say(f"API           {demo['gateway']}/docs")
+    say("Logins        " + "\n              ".join(_login_line(user) for user in demo["users"]))
+    say(f"All of it     {DEMO_FILE.relative_to(STATE.parent)}")
+
+
+def _channel_of(tenant: Tenant, gateway: str, sandbox: str, secrets: Secrets) -> dict[str, object]:
+    token = _login(gateway, _admin_of(tenant), secrets)
+    bearer = {"Authorization": f"Bearer {token}"}
+    known = _call("GET", f"{gateway}/api/v1/bootstrap", None, bearer)["channels"]
+    channel = next((each for each in known if each["kind"] == _KIND), None)
+    if channel is None:
+        order = {
+            "kind": _KIND,
+            "title": tenant.title,
+            "credentials": {"token": secrets.values[f"BOT_TOKEN_{tenant.id}"]},
+            "api_base": sandbox,
+            "settings": {"roles": ["admin", "reception"]},
+        }
+        channel = _call("POST", f"{gateway}/api/v1/channels", order, bearer)
+    webhook = _call("GET", f"{sandbox}/control/{channel['id']}/webhook", None, {})
+    return {
+        "id": channel["id"],
+        "kind": _KIND,
+        "title": channel["title"],
+        "tenant": tenant.id,
+        "webhook_url": webhook["url"],
+        "signing": {"header": _SECRET_HEADER, "secret_token": webhook["secret_token"]},
+    }
+
+
+def _admin_of(tenant: Tenant) -> User:
+    return next(user for user in USERS if user.tenant == tenant.id and "admin" in user.roles)
+
+
+def _login(gateway: str, user: User, secrets: Secrets) -> str:
+    body = {"login": user.login, "password": secrets.values[f"PASSWORD_{user.login}"]}
+    return str(_call("POST", f"{gateway}/api/v1/auth/login", body, {})["access_token"])
+
+
+def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
+    """One JSON call; the answer of a refusal is in the Problem, our credentials are not."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310 - our own addresses
+        url, data, {"Content-Type": "application/json", **headers}, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as exc:
+        with exc:
+            words = exc.read(1000).decode(errors="replace")
+        raise Problem(
+            f"The demo cannot be prepared: {method} {url} answers {exc.code} {words}\n"
+            "See make logs S=gateway; a fresh start with an empty system: make reset && make up"
+        ) from exc
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        raise Problem(f"The demo cannot be prepared: {method} {url}: {exc}. See make logs S=gateway") from exc
+
+
+def _login_line(user: dict[str, Any]) -> str:
+    roles = ", ".join(user["roles"]) or "no access"
+    return f"{user['login']:<8} {user['password']:<14} {user['tenant']}: {user['name']} ({roles})"

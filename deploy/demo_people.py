@@ -1,0 +1,76 @@
+"""The demo's tenants and people: who may log in and what their channels are called."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgkit.testing.processes import write_private
+from state import STATE, Secrets
+
+USERS_FILE = STATE / "users.json"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A business of the demo with the one bot it has in the sandbox."""
+
+    id: str
+    title: str
+    bot_username: str
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who can log in."""
+
+    login: str
+    tenant: str
+    name: str
+    roles: tuple[str, ...]
+
+
+TENANTS = (
+    Tenant("salon", "Салон краси «Мавка»", "mavka_salon_bot"),
+    Tenant("clinic", "Клініка «Здоров'я»", "zdorovia_clinic_bot"),
+)
+USERS = (
+    User("olena", "salon", "Олена Коваль", ("admin",)),
+    User("ivan", "salon", "Іван Мельник", ("reception",)),
+    User("viktor", "salon", "Віктор Шевчук", ("viber-only",)),
+    User("nobody", "salon", "Немає Доступу", ()),
+    User("maria", "clinic", "Марія Бондар", ("admin",)),
+)
+
+
+def write_users_file(secrets: Secrets, file: Path = USERS_FILE) -> None:
+    """Writes what the gateway reads at its start; the same secrets give the same file."""
+    tenants = [{"id": tenant.id, "title": tenant.title} for tenant in TENANTS]
+    users = [{"id": f"{user.tenant}-{user.login}", **as_login(user, secrets)} for user in USERS]
+    text = json.dumps({"tenants": tenants, "users": users}, ensure_ascii=False, indent=1)
+    if not file.exists() or file.read_text() != text:
+        write_private(file, text)
+
+
+def as_login(user: User, secrets: Secrets) -> dict[str, object]:
+    """The user with the password, as demo.json and the gateway name the fields."""
+    return {
+        "login": user.login,
+        "password": secrets.values[f"PASSWORD_{user.login}"],
+        "name": user.name,
+        "roles": list(user.roles),
+        "tenant": user.tenant,
+    }
+
+
+def sandbox_bots(secrets: Secrets) -> list[dict[str, str]]:
+    """The bots that exist in the sandbox, as its settings name the fields."""
+    return [
+        {
+            "token": secrets.values[f"BOT_TOKEN_{tenant.id}"],
+            "username": tenant.bot_username,
+            "name": tenant.title,
+        }
+        for tenant in TENANTS
+    ]

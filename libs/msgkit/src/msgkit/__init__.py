@@ -1,0 +1,1 @@
+"""The kit all services share: words (contracts), runtime, connector frame, testing."""

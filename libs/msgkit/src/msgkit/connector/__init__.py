@@ -1,0 +1,1 @@
+"""What every messenger connector stands on: contract, webhook intake, send store and loop."""

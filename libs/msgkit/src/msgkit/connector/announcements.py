@@ -1,0 +1,67 @@
+"""Tells everybody which messenger this service connects: at start and every 30 s."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgkit.contracts import topology
+from msgkit.contracts.ids import new_id
+from msgkit.contracts.manifest import Manifest, ManifestAnnounced
+from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown
+from msgkit.runtime.clock import Clock, utc_now
+from msgkit.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+EVERY_SECONDS = 30.0
+_AGAIN_SECONDS = 1.0
+
+
+class Announcer:
+    """Says the manifest on `presence`; nobody may be listening, and that is fine."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        internal_url: str,
+        instance: str,
+        publisher: Publisher,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._manifest = manifest
+        self._internal_url = internal_url
+        self._instance = instance
+        self._publisher = publisher
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Announce for ever."""
+        while True:
+            confirmed = await self._announce()
+            await asyncio.sleep(EVERY_SECONDS if confirmed else _AGAIN_SECONDS)
+
+    async def _announce(self) -> bool:
+        event = ManifestAnnounced(
+            type="manifest.announced.v1",
+            manifest=self._manifest,
+            internal_url=self._internal_url,
+            instance=self._instance,
+            at=self._clock(),
+        )
+        try:
+            await self._publisher.publish(
+                Outgoing(
+                    exchange=topology.PRESENCE,
+                    routing_key=topology.ANNOUNCEMENT_KEY,
+                    body=event.model_dump_json().encode(),
+                    event_id=new_id(),
+                    type=event.type,
+                    persistent=False,
+                    mandatory=False,
+                )
+            )
+        except PublishUnknown as exc:
+            log.warning("manifest_not_announced", reason=str(exc))
+            return False
+        return True

@@ -1,0 +1,63 @@
+"""What can go wrong with a messenger: a closed list, each class saying what the kit does next.
+
+A new class needs an ADR. Texts are for people, in Ukrainian, and never carry a token, a message or a phone.
+"""
+
+from __future__ import annotations
+
+from msgkit.contracts.words import FailureCode
+
+
+class ProviderUnavailable(Exception):
+    """The request certainly did not reach the messenger: tried again with a growing pause."""
+
+
+class Throttled(Exception):
+    """The messenger asks to wait: the whole channel pauses, no attempt is counted."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__(f"the messenger asks to wait {retry_after_seconds:g} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RecipientUnreachable(Exception):
+    """This client cannot get messages from us: final for the message.
+
+    Args:
+        blocked: the client blocked us; the conversation shows it until the client comes back.
+        text: for the operator, what happened and what to do.
+    """
+
+    def __init__(self, *, blocked: bool, text: str) -> None:
+        super().__init__(text)
+        self.blocked = blocked
+        self.text = text
+
+
+class MessageRejected(Exception):
+    """The messenger will never take this message: final, with a reason for the operator."""
+
+    def __init__(self, code: FailureCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class CredentialsInvalid(Exception):
+    """The account's credentials no longer work: the channel stops, its sends wait for new ones."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class DeliveryUnknown(Exception):
+    """The message may or may not have been delivered: never repeated by itself."""
+
+
+class SignatureInvalid(Exception):
+    """The webhook is not from the messenger: 403, nothing is stored."""
+
+
+class PayloadInvalid(Exception):
+    """The webhook is authentic but unreadable: quarantined with this reason, answered 200."""

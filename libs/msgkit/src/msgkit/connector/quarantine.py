@@ -1,0 +1,76 @@
+"""What could not be understood, kept for a person: raw webhooks and orders, with the reason."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from msgkit.connector.contract import Account
+from msgkit.connector.reach import store_reached
+from msgkit.runtime import metrics
+from msgkit.runtime.clock import Clock, utc_now
+from msgkit.runtime.logs import get_logger
+from msgkit.runtime.mongo import Database
+from msgkit.runtime.partition_reader import Delivery
+
+log = get_logger(__name__)
+
+
+class Quarantine:
+    """The `quarantine` collection of one ingest service."""
+
+    def __init__(self, database: Database, service: str, clock: Clock = utc_now) -> None:
+        self._kept = database["quarantine"]
+        self._service = service
+        self._clock = clock
+
+    async def prepare(self) -> None:
+        """Make the indexes.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("quarantine"):
+            await self._kept.create_index([("tenant_id", 1), ("at", -1)])
+
+    async def keep_webhook(self, account: Account, body: bytes, reason: str) -> None:
+        """Keep a webhook once, however often the messenger repeats it.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer; then the webhook must not be answered 200.
+        """
+        await self._keep(
+            {"channel_id": account.channel_id, "tenant_id": account.tenant_id, "kind": account.kind},
+            source="webhook",
+            body=body,
+            reason=reason,
+        )
+        log.error("webhook_quarantined", channel_id=account.channel_id, reason=reason)
+
+    async def keep_delivery(self, delivery: Delivery, reason: str) -> None:
+        """Keep an order from the bus that nobody could handle.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        where = {"channel_id": None, "tenant_id": None, "kind": None, "event_id": delivery.event_id}
+        await self._keep(where, source=delivery.type or "order", body=delivery.body, reason=reason)
+
+    async def _keep(self, where: dict[str, str | None], *, source: str, body: bytes, reason: str) -> None:
+        key = sha256(f"{where['channel_id']}\x1f{source}\x1f".encode() + body).hexdigest()
+        with store_reached("quarantine"):
+            result = await self._kept.update_one(
+                {"_id": key},
+                {
+                    "$setOnInsert": {
+                        **where,
+                        "source": source,
+                        "body": body,
+                        "reason": reason,
+                        "at": self._clock(),
+                    },
+                    "$inc": {"times": 1},
+                },
+                upsert=True,
+            )
+        if result.upserted_id is not None and source == "webhook":
+            metrics.quarantine_total.labels(service=self._service).inc()

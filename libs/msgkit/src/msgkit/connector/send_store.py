@@ -1,0 +1,580 @@
+"""Every answer we were ordered to bring, and how far it got: the truth behind the send loop.
+
+The queue is only transport. An order is written here and acknowledged; sending works from here. The attempt
+is written before the call to the messenger, so a crash can be told from "never tried".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Items
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from msgkit.connector.reach import store_reached
+from msgkit.contracts import topology
+from msgkit.contracts.events import SENDS, CancelSend, DeliveryReported, Failure, SendMessage
+from msgkit.contracts.ids import derived_id, partition_of
+from msgkit.contracts.words import FailureCode, MessageState
+from msgkit.runtime.bus import Outgoing
+from msgkit.runtime.clock import Clock, utc_now
+from msgkit.runtime.mongo import (
+    BulkWriteError,
+    Database,
+    Document,
+    StoreUnavailable,
+    UpdateOne,
+    loosely,
+)
+from msgkit.runtime.partition_reader import Delivery
+
+LEASE_SECONDS = 8.0
+"""An attempt whose lease is over belongs to a dead process. Renewed while a call is out."""
+KEPT = timedelta(days=30)
+"""How long a finished send is remembered, so that a repeated order has no effect."""
+ATTEMPTS_KEPT = 20
+
+_DUPLICATE_KEY = 11000
+_CANCELLED = Failure(code=FailureCode.REJECTED, text="Скасовано до відправлення.")
+CHANNEL_GONE = Failure(
+    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал видалено: підключіть його знову або оберіть інший."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Brief:
+    """What is known of a send even before its order came."""
+
+    message_id: str
+    tenant_id: str
+    channel_id: str
+    channel_kind: str
+    conversation_id: str
+    out_seq: int
+    """0 for one that was cancelled before it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send(_Brief):
+    """One answer on its way."""
+
+    order: SendMessage
+    state: str
+    parts_done: int
+    provider_ids: tuple[str, ...]
+    accepted_at: datetime
+    due_at: datetime
+    retries: int
+    unavailable_since: datetime | None
+    traceparent: str | None
+    owner: str | None
+    """Which process tries it, if one does."""
+    lease_is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a send ended."""
+
+    state: MessageState
+    failure: Failure | None = None
+    contact_blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    send: _Brief
+    provider_ids: Sequence[str]
+    traceparent: str | None
+
+
+class SendStore:
+    """The collections `sends` and `send_positions` of one ingest service."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._sends = database["sends"]
+        self._positions = database["send_positions"]
+        self._clock = clock
+
+    async def prepare(self) -> None:
+        """Make the indexes.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            await self._sends.create_index(
+                [("open", 1), ("channel_id", 1), ("conversation_id", 1), ("out_seq", 1)],
+                partialFilterExpression={"open": True},
+            )
+            await self._sends.create_index(
+                "report_due", partialFilterExpression={"report_due": {"$exists": True}}
+            )
+            await self._sends.create_index("expires_at", expireAfterSeconds=0)
+            await self._positions.create_index("channel_id")
+
+    # --- orders come in
+
+    async def accept(self, deliveries: Sequence[Delivery]) -> dict[str, set[str]]:
+        """Write orders, once each; returns channel id → conversations that have something new.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer; nothing may be acknowledged.
+            ValidationError: a body is not one of our orders.
+        """
+        touched: dict[str, set[str]] = {}
+        fresh: list[tuple[SendMessage, str | None]] = []
+        for delivery in deliveries:
+            order = _order(delivery.body)
+            touched.setdefault(order.channel_id, set()).add(order.conversation_id)
+            if isinstance(order, SendMessage):
+                fresh.append((order, delivery.traceparent))
+            else:
+                await self._insert(fresh)
+                fresh = []
+                await self._cancel(order)
+        await self._insert(fresh)
+        return touched
+
+    async def _insert(self, orders: Sequence[tuple[SendMessage, str | None]]) -> None:
+        if not orders:
+            return
+        now = self._clock()
+        documents = [_document(order, traceparent, now) for order, traceparent in orders]
+        try:
+            with store_reached("sends"):
+                await self._sends.insert_many(documents, ordered=False)
+        except BulkWriteError as exc:
+            if exc.details.get("writeConcernErrors"):
+                raise StoreUnavailable("sends: the write was not confirmed") from exc
+            if any(error["code"] != _DUPLICATE_KEY for error in exc.details["writeErrors"]):
+                raise
+
+    async def _cancel(self, order: CancelSend) -> None:
+        """Take back what is still queued; what has not come yet must not go out when it comes."""
+        now = self._clock()
+        for message_id in order.message_ids:
+            with store_reached("sends"):
+                await self._sends.update_one(
+                    {"_id": message_id}, {"$setOnInsert": _tombstone(order, now)}, upsert=True
+                )
+                queued = await self._sends.find_one({"_id": message_id, "state": "queued"})
+            if queued is not None:
+                await self._close(
+                    _Ending(_brief(queued), queued["provider_ids"], queued.get("traceparent")),
+                    Outcome(MessageState.FAILED, _CANCELLED),
+                    {"state": "queued"},
+                )
+
+    async def fail_channel(self, channel_id: str) -> None:
+        """End everything that waits for a channel that is gone.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        while True:
+            with store_reached("sends"):
+                waiting = await self._sends.find(
+                    {"channel_id": channel_id, "open": True, "state": "queued"}
+                ).to_list(100)
+            if not waiting:
+                return
+            for document in waiting:
+                await self._close(
+                    _Ending(_brief(document), document["provider_ids"], document.get("traceparent")),
+                    Outcome(MessageState.FAILED, CHANNEL_GONE),
+                    {"state": "queued"},
+                )
+
+    # --- what is there to do
+
+    async def waiting_channels(self) -> list[str]:
+        """Channels with something due now.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            found: list[str] = await self._sends.distinct("channel_id", {"open": True})
+        return found
+
+    async def waiting_conversations(self, channel_id: str) -> list[str]:
+        """Conversations of a channel with something not yet finished.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            found: list[str] = await self._sends.distinct(
+                "conversation_id", {"channel_id": channel_id, "open": True}
+            )
+        return found
+
+    async def head(self, channel_id: str, conversation_id: str) -> Send | None:
+        """The first unfinished send of a conversation, in order of `out_seq`.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            found = await self._sends.aggregate(
+                [
+                    {
+                        "$match": {
+                            "channel_id": channel_id,
+                            "conversation_id": conversation_id,
+                            "open": True,
+                            "order": {"$exists": True},
+                        }
+                    },
+                    {"$sort": {"out_seq": 1}},
+                    {"$limit": 1},
+                    # The server's clock: the one who took the lease may have had another one.
+                    {"$set": {"over": {"$lt": [{"$ifNull": ["$lease_until", "$$NOW"]}, "$$NOW"]}}},
+                ]
+            ).to_list(1)
+        return _send(found[0]) if found else None
+
+    async def position(self, conversation_id: str) -> int:
+        """The `out_seq` of the last finished send of a conversation; 0 before the first.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("send_positions"):
+            document = await self._positions.find_one({"_id": conversation_id})
+        return 0 if document is None else int(document["done"])
+
+    # --- one attempt
+
+    async def claim(self, send: Send, owner: str) -> bool:
+        """Write that `owner` is about to call the messenger; False if somebody else was faster.
+
+        Raises:
+            StoreUnavailable: not confirmed; the call must not be made.
+        """
+        attempt = {"at": self._clock(), "part": send.parts_done, "owner": owner}
+        with store_reached("sends"):
+            claimed = await self._sends.find_one_and_update(
+                {"_id": send.message_id, "open": True, "state": "queued"},
+                [
+                    {
+                        "$set": {
+                            "state": "sending",
+                            "owner": {"$literal": owner},
+                            "lease_until": _lease(),
+                            "attempts": _with_attempt(attempt),
+                        }
+                    }
+                ],
+                projection={"_id": 1},
+            )
+        return claimed is not None
+
+    async def mark_part(self, send: Send, owner: str, provider_id: str | None, part: int) -> bool:
+        """Write that `part` was delivered and the next one is about to be tried; False if it is not ours now.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        attempt = {"at": self._clock(), "part": part + 1, "owner": owner}
+        ids = [] if provider_id is None else [provider_id]
+        ours = {"_id": send.message_id, "state": "sending", "owner": owner}
+        with store_reached("sends"):
+            result = await self._sends.update_one(
+                {**ours, "parts_done": part},
+                [
+                    {
+                        "$set": {
+                            "parts_done": part + 1,
+                            "provider_ids": {"$concatArrays": ["$provider_ids", {"$literal": ids}]},
+                            "lease_until": _lease(),
+                            "attempts": _with_attempt(attempt),
+                        }
+                    }
+                ],
+            )
+            if result.matched_count:
+                return True
+            # A write that was not confirmed may have been done.
+            return await self._sends.find_one({**ours, "parts_done": part + 1}, {"_id": 1}) is not None
+
+    async def renew(self, message_id: str, owner: str) -> None:
+        """Say that the call is still out.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            await self._sends.update_one(
+                {"_id": message_id, "state": "sending", "owner": owner},
+                [{"$set": {"lease_until": _lease()}}],
+            )
+
+    async def release(
+        self,
+        send: Send,
+        owner: str,
+        *,
+        due_at: datetime,
+        unavailable_since: datetime | None = None,
+    ) -> None:
+        """Put it back: the messenger certainly did not take it.
+
+        Args:
+            send: what was claimed.
+            owner: who claimed it.
+            due_at: not before.
+            unavailable_since: since when the messenger cannot be reached, if that is the reason.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        with store_reached("sends"):
+            await self._sends.update_one(
+                {"_id": send.message_id, "state": "sending", "owner": owner},
+                {
+                    "$set": {
+                        "state": "queued",
+                        "due_at": due_at,
+                        "unavailable_since": unavailable_since,
+                        "retries": send.retries + (1 if unavailable_since else 0),
+                    },
+                    "$unset": {"owner": "", "lease_until": ""},
+                },
+            )
+
+    async def finish(
+        self, send: Send, outcome: Outcome, *, provider_ids: Sequence[str], traceparent: str | None = None
+    ) -> Outgoing | None:
+        """Write where it ended, with the report to inbox in the same document; None if it had ended already.
+
+        A success is written even after somebody else called it unknown; the other way round never.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        allowed = ["queued", "sending"]
+        if outcome.state is MessageState.SENT:
+            allowed.append("unknown")
+        return await self._close(
+            _Ending(send, provider_ids, traceparent or send.traceparent), outcome, {"state": {"$in": allowed}}
+        )
+
+    async def give_up(self, send: Send, failure: Failure) -> Outgoing | None:
+        """Call an attempt of a dead process unknown; None if it lives or has ended.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        dead = {
+            "state": "sending",
+            "owner": send.owner,
+            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
+        }
+        return await self._close(
+            _Ending(send, send.provider_ids, send.traceparent), Outcome(MessageState.UNKNOWN, failure), dead
+        )
+
+    async def _close(self, ending: _Ending, outcome: Outcome, when: Mapping[str, Any]) -> Outgoing | None:
+        now = self._clock()
+        send = ending.send
+        report = _report(ending, outcome, now)
+        with store_reached("sends"):
+            result = await self._sends.update_one(
+                {"_id": send.message_id, **when},
+                {
+                    "$set": {
+                        "open": False,
+                        "state": outcome.state.value,
+                        "provider_ids": list(ending.provider_ids),
+                        "failure": None if outcome.failure is None else outcome.failure.code.value,
+                        "finished_at": now,
+                        "expires_at": now + KEPT,
+                        "report": report,
+                        "report_due": now,
+                    },
+                    # The words of the answer stay with inbox alone.
+                    "$unset": {"order": "", "owner": "", "lease_until": ""},
+                },
+            )
+        if not result.matched_count:
+            return None
+        if send.out_seq:
+            with store_reached("send_positions"):
+                await self._positions.update_one(
+                    {"_id": send.conversation_id},
+                    {"$max": {"done": send.out_seq}, "$set": {"channel_id": send.channel_id}},
+                    upsert=True,
+                )
+        return _outgoing(report)
+
+    # --- reports go out
+
+    async def due_reports(
+        self, partitions: Items[int], older_than: timedelta, limit: int
+    ) -> list[tuple[str, Outgoing]]:
+        """Reports that are not confirmed yet: (message id, message).
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            found = (
+                await self._sends.find(
+                    {
+                        "report_due": {"$lte": self._clock() - older_than},
+                        "partition": {"$in": sorted(partitions)},
+                    },
+                    {"report": 1},
+                )
+                .sort("report_due", 1)
+                .to_list(limit)
+            )
+        return [(str(document["_id"]), _outgoing(document["report"])) for document in found]
+
+    async def reported(self, reports: Sequence[tuple[str, Outgoing]]) -> None:
+        """Forget confirmed reports. Losing this write only repeats a report that has no second effect.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            await loosely(self._sends).bulk_write(
+                [
+                    UpdateOne(
+                        {"_id": message_id, "report.event_id": outgoing.event_id},
+                        {"$unset": {"report": "", "report_due": ""}},
+                    )
+                    for message_id, outgoing in reports
+                ],
+                ordered=False,
+            )
+
+
+def _order(body: bytes) -> SendMessage | CancelSend:
+    try:
+        return SENDS.validate_json(body)
+    except ValidationError as exc:
+        # Without the input: it holds the words of an answer.
+        raise ValueError(
+            f"not an order: {exc.error_count()} faults, first {exc.errors()[0]['type']}"
+        ) from None
+
+
+def _document(order: SendMessage, traceparent: str | None, now: datetime) -> Document:
+    return {
+        "_id": order.message_id,
+        "tenant_id": order.tenant_id,
+        "channel_id": order.channel_id,
+        "channel_kind": order.channel_kind,
+        "conversation_id": order.conversation_id,
+        "partition": partition_of(order.channel_id),
+        "out_seq": order.out_seq,
+        "order": order.model_dump_json(),
+        "traceparent": traceparent,
+        "accepted_at": now,
+        "due_at": now,
+        "open": True,
+        "state": "queued",
+        "attempts": [],
+        "parts_done": 0,
+        "provider_ids": [],
+        "retries": 0,
+        "unavailable_since": None,
+    }
+
+
+def _tombstone(order: CancelSend, now: datetime) -> Document:
+    return {
+        "tenant_id": order.tenant_id,
+        "channel_id": order.channel_id,
+        "channel_kind": order.channel_kind,
+        "conversation_id": order.conversation_id,
+        "partition": partition_of(order.channel_id),
+        "out_seq": 0,
+        "accepted_at": now,
+        "open": True,
+        "state": "queued",
+        "provider_ids": [],
+    }
+
+
+def _brief(document: Mapping[str, Any]) -> _Brief:
+    return _Brief(
+        document["_id"],
+        document["tenant_id"],
+        document["channel_id"],
+        document["channel_kind"],
+        document["conversation_id"],
+        document["out_seq"],
+    )
+
+
+def _send(document: Mapping[str, Any]) -> Send:
+    return Send(
+        message_id=document["_id"],
+        tenant_id=document["tenant_id"],
+        channel_id=document["channel_id"],
+        channel_kind=document["channel_kind"],
+        conversation_id=document["conversation_id"],
+        out_seq=document["out_seq"],
+        order=SendMessage.model_validate_json(document["order"]),
+        state=document["state"],
+        parts_done=document["parts_done"],
+        provider_ids=tuple(document["provider_ids"]),
+        accepted_at=document["accepted_at"],
+        due_at=document["due_at"],
+        retries=document["retries"],
+        unavailable_since=document["unavailable_since"],
+        traceparent=document["traceparent"],
+        owner=document.get("owner"),
+        lease_is_over=document["over"],
+    )
+
+
+def _lease() -> dict[str, Any]:
+    return {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
+
+
+def _with_attempt(attempt: dict[str, Any]) -> dict[str, Any]:
+    return {"$slice": [{"$concatArrays": ["$attempts", [{"$literal": attempt}]]}, -ATTEMPTS_KEPT]}
+
+
+def _report(ending: _Ending, outcome: Outcome, now: datetime) -> dict[str, str | None]:
+    send = ending.send
+    event = DeliveryReported(
+        type="delivery.reported.v1",
+        event_id=derived_id("report", send.message_id, outcome.state.value),
+        tenant_id=send.tenant_id,
+        channel_id=send.channel_id,
+        channel_kind=send.channel_kind,
+        recorded_at=now,
+        conversation_id=send.conversation_id,
+        message_id=send.message_id,
+        state=outcome.state,
+        provider_ids=list(ending.provider_ids),
+        failure=outcome.failure,
+        contact_blocked=outcome.contact_blocked,
+        happened_at=now,
+    )
+    return {
+        "event_id": event.event_id,
+        "routing_key": topology.conversation_key(event.channel_kind, event.conversation_id),
+        "body": event.model_dump_json(),
+        "traceparent": ending.traceparent,
+    }
+
+
+def _outgoing(report: Mapping[str, Any]) -> Outgoing:
+    return Outgoing(
+        exchange=topology.INBOUND,
+        routing_key=report["routing_key"],
+        body=report["body"].encode(),
+        event_id=report["event_id"],
+        type="delivery.reported.v1",
+        traceparent=report["traceparent"],
+    )

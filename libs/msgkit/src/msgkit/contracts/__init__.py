@@ -1,0 +1,1 @@
+"""Words the services share: pure models and names, no I/O."""

@@ -1,0 +1,191 @@
+"""What travels on the bus: facts from messengers, orders to inbox and to connectors.
+
+No field of an event has a default: a reader must never invent an `event_id` or a time. Names end with the
+major version; readers ignore fields they do not know. The JSON Schemas stand in `libs/msgkit/schemas/`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind, MessageState
+
+RAW_LIMIT_BYTES = 64 * 1024
+"""How much of a provider's own element an event carries; the whole webhook is in the journal."""
+
+
+class Frozen(BaseModel):
+    """A value: cannot change after it was made, ignores fields of newer writers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Contact(Frozen):
+    """Who wrote, in the messenger's words. `key` is stable within the channel."""
+
+    key: str
+    name: str
+    username: str | None
+    phone: str | None
+    language: str | None
+
+
+class TextEntity(Frozen):
+    """A marked span of the text; `offset` and `length` count UTF-16 code units."""
+
+    kind: str
+    offset: int
+    length: int
+    url: str | None
+
+
+class MediaRef(Frozen):
+    """A file that still lies at the messenger; `ref` is what its connector needs to fetch it."""
+
+    ref: str
+    kind: MessageKind
+    name: str | None
+    mime: str | None
+    size_bytes: int | None
+    width: int | None
+    height: int | None
+    duration_s: float | None
+
+
+class Content(Frozen):
+    """What a message says."""
+
+    kind: MessageKind
+    text: str
+    entities: list[TextEntity]
+    media: list[MediaRef]
+    unsupported: str | None
+    """For `unsupported`: the provider's own name of what we cannot show yet."""
+
+
+class BusEvent(Frozen):
+    event_id: str
+    tenant_id: str
+    channel_id: str
+    channel_kind: str
+    recorded_at: AwareDatetime
+
+
+class InboundEvent(BusEvent):
+    """Something that happened in a conversation at the messenger."""
+
+    conversation_id: str
+    webhook_id: str
+    raw: str
+    """The provider's own element as JSON text, cut to nothing above RAW_LIMIT_BYTES."""
+
+
+class MessageReceived(InboundEvent):
+    type: Literal["message.received.v1"]
+    contact: Contact
+    provider_id: str
+    provider_seq: int
+    """Rises with the provider's order inside a conversation; breaks ties of `sent_at`."""
+    sent_at: AwareDatetime
+    content: Content
+    reply_to_provider_id: str | None
+    start_payload: str | None
+    """The deep-link payload of a bot's /start; None for any other message."""
+    group_id: str | None
+
+
+class MessageEdited(InboundEvent):
+    type: Literal["message.edited.v1"]
+    contact: Contact
+    provider_id: str
+    edited_at: AwareDatetime
+    content: Content
+
+
+class ContactAvailability(InboundEvent):
+    """The client blocked the bot or came back."""
+
+    type: Literal["contact.availability.v1"]
+    contact: Contact
+    available: bool
+    happened_at: AwareDatetime
+
+
+class Failure(Frozen):
+    code: FailureCode
+    text: str
+    """For the operator, in Ukrainian: what happened and what to do."""
+
+
+class DeliveryReported(BusEvent):
+    """What became of an answer we sent."""
+
+    type: Literal["delivery.reported.v1"]
+    conversation_id: str
+    message_id: str
+    state: MessageState
+    provider_ids: list[str]
+    failure: Failure | None
+    contact_blocked: bool
+    happened_at: AwareDatetime
+
+
+class ConversationPoked(BusEvent):
+    """Somebody else appended to the log: the owner of the partition should relay it now."""
+
+    type: Literal["conversation.poked.v1"]
+    conversation_id: str
+
+
+Inbound = Annotated[
+    MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | ConversationPoked,
+    Field(discriminator="type"),
+]
+INBOUND: TypeAdapter[Inbound] = TypeAdapter(Inbound)
+
+
+class WebhookReceived(Frozen):
+    """The whole webhook as it came, for the journal."""
+
+    type: Literal["webhook.received.v1"]
+    event_id: str
+    channel_id: str
+    channel_kind: str
+    recorded_at: AwareDatetime
+    body: str
+    """The raw bytes, base64."""
+
+
+class OutboundButton(Frozen):
+    text: str
+    action: Literal["reply", "callback", "url", "share_phone", "share_location"]
+    value: str
+
+
+class SendMessage(BusEvent):
+    """Order to a connector: bring this message to the client."""
+
+    type: Literal["send.ordered.v1"]
+    conversation_id: str
+    contact_key: str
+    message_id: str
+    out_seq: int
+    """1, 2, 3 … within the conversation: the order on the phone."""
+    author_kind: AuthorKind
+    text: str
+    buttons: list[list[OutboundButton]]
+    reply_to_provider_id: str | None
+
+
+class CancelSend(BusEvent):
+    """Order to a connector: what is still queued of these must not go out."""
+
+    type: Literal["send.cancelled.v1"]
+    conversation_id: str
+    message_ids: list[str]
+
+
+Sends = Annotated[SendMessage | CancelSend, Field(discriminator="type")]
+SENDS: TypeAdapter[Sends] = TypeAdapter(Sends)

@@ -1,0 +1,49 @@
+"""What a connector says of itself: abilities, limits, credentials. Others learn a messenger from it alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime
+
+from msgkit.contracts.events import Frozen
+
+
+class Limit(Frozen):
+    """A limit of the messenger with the unit it counts in and where that is written."""
+
+    value: int
+    unit: Literal["utf16_units", "chars", "bytes", "per_second"]
+    source: str
+
+
+class Abilities(Frozen):
+    bot: bool
+    buttons: bool
+    edit: bool
+    delete: bool
+    typing: bool
+    receipts: bool
+    knows_phone: bool
+    needs_prior_inbound: bool
+    media_kinds: list[str]
+
+
+class Manifest(Frozen):
+    kind: str
+    title: str
+    service: str
+    abilities: Abilities
+    limits: dict[str, Limit]
+    reply_window_hours: int | None
+    credentials_schema: dict[str, Any]
+
+
+class ManifestAnnounced(Frozen):
+    """Said at start and every 30 s on `presence`; a connector silent for 90 s is taken as away."""
+
+    type: Literal["manifest.announced.v1"]
+    manifest: Manifest
+    internal_url: str
+    instance: str
+    at: AwareDatetime

@@ -1,0 +1,1 @@
+"""What every service runs on: bus, store, HTTP, health, tokens, logs, telemetry."""

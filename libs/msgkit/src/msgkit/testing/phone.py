@@ -1,0 +1,95 @@
+"""The client's side of the end-to-end tests: a phone of the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+
+from msgkit.testing.system import System
+from msgkit.testing.window import Window
+
+Json = dict[str, Any]
+
+
+class Phone:
+    """One client's phone, talking to one channel's bot."""
+
+    def __init__(self, http: httpx2.AsyncClient, channel_id: str, client: str) -> None:
+        self._http = http
+        self._base = f"/control/{channel_id}/clients/{client}"
+        self.client = client
+
+    async def do(self, action: str, **body: Any) -> Json:
+        answer = await self._http.post(f"{self._base}/{action}", json=body)
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    async def write(self, text: str) -> Json:
+        return await self.do("messages", text=text)
+
+    async def shows(self) -> list[Json]:
+        return list((await self._http.get(f"{self._base}/messages")).json())
+
+    async def answers(self) -> list[str]:
+        """Texts of the bot on this phone, in order."""
+        return [bubble["text"] for bubble in await self.shows() if bubble["direction"] == "out"]
+
+
+def new_client() -> str:
+    """The id of a client nobody has met."""
+    return f"t{uuid4().hex[:10]}"
+
+
+class Desk:
+    """An operator's window with its socket open, and the means to wait for what it shows."""
+
+    def __init__(self, system: System, login: str) -> None:
+        account = system.account(login)
+        self.window = Window(system.gateway_url, account.login, account.password)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Desk:
+        self._task = asyncio.ensure_future(self.window.run())
+        await asyncio.wait_for(self.window.live.wait(), 30)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.window.aclose()
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def find(self, text: str) -> Json | None:
+        """The message with this text, on any screen of this desk."""
+        for dialogue in self.window.seen.messages.values():
+            for message in dialogue.values():
+                if message["text"] == text:
+                    return message
+        return None
+
+    async def until(self, true: Callable[[], Any], seconds: float = 15) -> Any:
+        """What `true` returns when it first is true."""
+        return await until(true, seconds)
+
+    async def message(self, text: str, seconds: float = 15) -> Json:
+        found = await until(lambda: self.find(text), seconds)
+        return dict(found)
+
+
+async def until(true: Callable[[], Any], seconds: float = 15) -> Any:
+    """Poll a state with a deadline; returns the first true value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = true()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s")
+        await asyncio.sleep(0.02)  # pace: polls a state with a deadline

@@ -1,0 +1,171 @@
+"""Detached processes that are found again by pid and start time, and stopped by exactly that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+STOP_GRACE_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+# Below the range Linux takes for outgoing connections (32768 and up): a client that reconnects while a
+# server of ours is down can otherwise be given the server's own port and talk to itself.
+_PORTS = range(20_000, 32_000)
+
+
+class ServerFailed(Exception):
+    """A server did not start, stop or answer; the message says what to do next."""
+
+
+class DetachedProcess:
+    """One process of its own session, recorded in a pid file together with its start time.
+
+    The start time guards against pid reuse: a recycled pid is never taken for ours and never signalled.
+    """
+
+    def __init__(self, name: str, pid_file: Path, log_file: Path) -> None:
+        self.name = name
+        self.log_file = log_file
+        self._pid_file = pid_file
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The pid while the recorded process lives, else None."""
+        if self._child is not None:
+            self._child.poll()  # reaps, so that a killed child is not seen as a zombie
+        try:
+            record = json.loads(self._pid_file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        pid = int(record["pid"])
+        return pid if process_started_at(pid) == record["started_at"] else None
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> int:
+        """Starts the process detached, its output appended to the log file, and returns its pid.
+
+        Raises:
+            ServerFailed: the program is missing.
+        """
+        for folder in (self._pid_file.parent, self.log_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            try:
+                self._child = subprocess.Popen(
+                    list(argv),
+                    env=dict(env),
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as exc:
+                raise ServerFailed(f"{self.name}: cannot run {argv[0]!r} ({exc.strerror}).") from exc
+        pid = self._child.pid
+        self._pid_file.write_text(json.dumps({"pid": pid, "started_at": process_started_at(pid)}))
+        return pid
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
+        """Ends the process with SIGTERM, and with SIGKILL when it has not gone after the grace time.
+
+        Returns:
+            True when it ended by itself (or was not running), False when it had to be killed.
+        """
+        if self.pid is None:
+            self._forget()
+            return True
+        self._signal(signal.SIGTERM)
+        gone = self._wait_gone(grace_seconds)
+        if not gone:
+            print(f"{self.name}: still there {grace_seconds:.0f} s after SIGTERM, sending SIGKILL.")  # noqa: T201 - the person at the terminal must see it
+            self.kill()
+        self._forget()
+        return gone
+
+    def kill(self) -> None:
+        """Ends the process with SIGKILL and returns when it is gone."""
+        self._signal(signal.SIGKILL)
+        if not self._wait_gone(STOP_GRACE_SECONDS):
+            raise ServerFailed(
+                f"{self.name}: pid {self.pid} survives SIGKILL; see `ps -o stat,wchan {self.pid}`."
+            )
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines the process wrote, for error messages."""
+        return tail(self.log_file, lines)
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _wait_gone(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.pid is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _forget(self) -> None:
+        self._pid_file.unlink(missing_ok=True)
+
+
+def process_started_at(pid: int) -> str | None:
+    """The kernel's start time of a living process (boot id and clock ticks), None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the name in parentheses and may hold spaces: count from the last ')'.
+    fields = stat.rpartition(")")[2].split()
+    state, threads, start_ticks = fields[0], int(fields[17]), fields[19]
+    # A killed process is a zombie while its last threads still hold its ports: gone is when they are.
+    return None if state in ("Z", "X") and threads <= 1 else f"{boot_id}:{start_ticks}"
+
+
+def free_port() -> int:
+    """A loopback TCP port nobody listens on, outside the range of outgoing connections."""
+    for port in random.SystemRandom().sample(_PORTS, 200):
+        if port_is_free(port):
+            return port
+    raise ServerFailed(f"No free port between {_PORTS.start} and {_PORTS.stop}: see `ss -ltn`.")
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    """The last lines of a log file, or a note that there is none."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return f"({path.name} does not exist)"
+    return "\n".join(text.splitlines()[-lines:]) or f"({path.name} is empty)"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file only its owner can read, also when it existed with wider rights."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)

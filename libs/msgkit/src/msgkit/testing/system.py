@@ -1,0 +1,336 @@
+"""The whole system on ports and folders of its own: for end-to-end tests, faults and measuring.
+
+Every part is a real process: RabbitMQ, MongoDB, the sandbox, the services. Like the supervisor of
+`make up`, `keep_alive` starts again what has died.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from msgkit.testing.processes import DetachedProcess, ServerFailed, free_port, write_private
+from msgkit.testing.servers import MongoServer, RabbitMQServer
+
+READY_WITHIN_S = 60.0
+_POLL_S = 0.05
+
+SERVICES = ("inbox", "ingest-telegram", "gateway")
+_PACKAGES = {
+    "inbox": "inbox",
+    "ingest-telegram": "ingest_telegram",
+    "gateway": "gateway",
+    "sandbox": "sandbox",
+}
+
+TENANTS = (
+    {"id": "salon", "title": "Салон краси «Мавка»"},
+    {"id": "clinic", "title": "Клініка «Здоров'я»"},
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A login of the embedded users."""
+
+    id: str
+    tenant: str
+    login: str
+    name: str
+    password: str
+    roles: tuple[str, ...]
+
+
+ACCOUNTS = (
+    Account("u-olena", "salon", "olena", "Олена", "olena-password-1", ("admin",)),
+    Account("u-ivan", "salon", "ivan", "Іван", "ivan-password-1", ("reception",)),
+    Account("u-viktor", "salon", "viktor", "Віктор", "viktor-password-1", ("viber-only",)),
+    Account("u-nobody", "salon", "nobody", "Никон", "nobody-password-1", ()),
+    Account("u-maria", "clinic", "maria", "Марія", "maria-password-1", ("admin",)),
+)
+BOTS = {
+    "salon": {
+        "token": "7000000001:AAsalon-bot-of-the-sandbox-0123456789",
+        "username": "mavka_bot",
+        "name": "Мавка",
+    },
+    "clinic": {
+        "token": "7000000002:AAclinic-bot-of-the-sandbox-012345678",
+        "username": "zdorov_bot",
+        "name": "Здоров'я",
+    },
+}
+
+
+@dataclass
+class _Part:
+    process: DetachedProcess
+    argv: list[str]
+    environment: dict[str, str]
+    ready_url: str
+
+
+@dataclass
+class System:
+    """One running system.
+
+    Args:
+        folder: for data and logs.
+        replicas: service → number of replicas, if more than one.
+        mutants: service → a script to run instead of the service, to prove that a checker bites.
+        environment: more environment variables for every service.
+    """
+
+    folder: Path
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    mutants: Mapping[str, Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rabbitmq = RabbitMQServer(self.folder / "rabbitmq")
+        self.mongodb = MongoServer(self.folder / "mongodb")
+        self.channels: dict[str, dict[str, Any]] = {}
+        """tenant → its Telegram channel."""
+        self.parts: dict[str, _Part] = {}
+        self.gateway_url = ""
+        self.gateway_urls: list[str] = []
+        self.sandbox_url = ""
+        self.ingest_url = ""
+        self.started: list[float] = []
+        self._stopping = False
+
+    def start(self, services: Sequence[str] = SERVICES, *, channels: bool = True) -> None:
+        """Bring everything up and connect the demo's channels.
+
+        Raises:
+            ServerFailed: a part did not come up; the message has the end of its log.
+        """
+        with ThreadPoolExecutor(2) as pool:
+            for started in [pool.submit(self.rabbitmq.start), pool.submit(self.mongodb.start)]:
+                started.result()
+        self._plan(services)
+        self._launch("sandbox")
+        for name in self.parts:
+            if name != "sandbox":
+                self._launch(name)
+        self.wait_ready()
+        if channels:
+            for tenant, bot in BOTS.items():
+                self.channels[tenant] = self._create_channel(tenant, bot["token"])
+
+    def stop(self, *, drain: bool = False) -> None:
+        """End every part; with `drain` the services end by SIGTERM, else at once."""
+        self._stopping = True
+        for part in self.parts.values():
+            if drain:
+                part.process.stop()
+            else:
+                part.process.kill()
+                part.process.stop()
+        for server in (self.rabbitmq, self.mongodb):
+            server.kill()
+            server.stop()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one part: a service, `rabbitmq` or `mongodb`."""
+        match name:
+            case "rabbitmq":
+                self.rabbitmq.kill()
+            case "mongodb":
+                self.mongodb.kill()
+            case _:
+                self.parts[name].process.kill()
+
+    def revive(self, name: str) -> None:
+        """Start again what was killed."""
+        match name:
+            case "rabbitmq":
+                self.rabbitmq.start()
+            case "mongodb":
+                self.mongodb.start()
+            case _:
+                if self.parts[name].process.pid is None:
+                    self._launch(name)
+
+    def keep_alive(self) -> list[str]:
+        """Start again every service that is gone, as the supervisor would; returns their names."""
+        revived = []
+        for name, part in self.parts.items():
+            if part.process.pid is None and not self._stopping:
+                self._launch(name)
+                revived.append(name)
+        return revived
+
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until every part says it is ready.
+
+        Raises:
+            ServerFailed: one is not ready in time.
+        """
+        deadline = time.monotonic() + within_s
+        for name, part in self.parts.items():
+            while not _is_ready(part.ready_url):
+                if time.monotonic() > deadline:
+                    raise ServerFailed(f"{name} is not ready:\n{part.process.log_tail(30)}")
+                if part.process.pid is None:
+                    raise ServerFailed(f"{name} has ended:\n{part.process.log_tail(30)}")
+                time.sleep(_POLL_S)
+
+    def account(self, login: str) -> Account:
+        return next(account for account in ACCOUNTS if account.login == login)
+
+    def resident_mb(self) -> dict[str, float]:
+        """Resident memory of every part in MB; servers included."""
+        pids = {name: part.process.pid for name, part in self.parts.items()}
+        pids |= {"rabbitmq": self.rabbitmq.pid, "mongodb": self.mongodb.pid}
+        return {name: round(_resident_mb(pid), 1) for name, pid in pids.items() if pid is not None}
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """(part, everything it wrote) of every process of ours."""
+        for name, part in self.parts.items():
+            yield name, part.process.log_file.read_text(errors="replace")
+
+    def internal_url(self, name: str) -> str:
+        return self.parts[name].ready_url.removesuffix("/health/ready")
+
+    def _plan(self, services: Sequence[str]) -> None:
+        keys = {name: secrets.token_bytes(32) for name in SERVICES}
+        public = {name: _public_key(seed) for name, seed in keys.items()}
+        session_key = _b64(secrets.token_bytes(32))
+        credential_keys = json.dumps({"primary": "k1", "keys": {"k1": _b64(secrets.token_bytes(32))}})
+        users = self.folder / "users.json"
+        write_private(
+            users, json.dumps({"tenants": TENANTS, "users": [vars(account) for account in ACCOUNTS]})
+        )
+        sandbox_port = free_port()
+        self.sandbox_url = f"http://127.0.0.1:{sandbox_port}"
+        self._add(
+            "sandbox",
+            {
+                "ROZMOVA_PUBLIC_PORT": str(sandbox_port),
+                "ROZMOVA_SANDBOX_BOTS": json.dumps(list(BOTS.values())),
+                "ROZMOVA_SANDBOX_RETRY_DIVISOR": "10",
+            },
+            self.sandbox_url,
+        )
+        inbox_url = ""
+        for service in services:
+            for number in range(self.replicas.get(service, 1)):
+                name = service if number == 0 else f"{service}-{number}"
+                internal, public_port = free_port(), free_port()
+                internal_url = f"http://127.0.0.1:{internal}"
+                public_url = f"http://127.0.0.1:{public_port}"
+                environment = {
+                    "RABBITMQ_URL": self.rabbitmq.url,
+                    "MONGO_URL": self.mongodb.url,
+                    "ROZMOVA_INTERNAL_PORT": str(internal),
+                    "ROZMOVA_INTERNAL_URL": internal_url,
+                    "ROZMOVA_INSTANCE": name,
+                    "ROZMOVA_SERVICE_KEY": _b64(keys[service]),
+                    "ROZMOVA_SERVICE_PUBLIC_KEYS": json.dumps(public),
+                    "ROZMOVA_TRACES_DIR": str(self.folder / "traces"),
+                }
+                if service == "inbox":
+                    inbox_url = inbox_url or internal_url
+                if service == "ingest-telegram":
+                    self.ingest_url = self.ingest_url or public_url
+                    environment |= {
+                        "ROZMOVA_PUBLIC_PORT": str(public_port),
+                        "ROZMOVA_PUBLIC_URL": self.ingest_url,
+                        "ROZMOVA_API_BASES": json.dumps([self.sandbox_url]),
+                        "ROZMOVA_CREDENTIAL_KEYS": credential_keys,
+                    }
+                if service == "gateway":
+                    self.gateway_url = self.gateway_url or public_url
+                    self.gateway_urls.append(public_url)
+                    environment |= {
+                        "ROZMOVA_PUBLIC_PORT": str(public_port),
+                        "ROZMOVA_INBOX_URL": inbox_url,
+                        "ROZMOVA_SESSION_KEY": session_key,
+                        "ROZMOVA_USERS_FILE": str(users),
+                    }
+                self._add(name, environment | dict(self.environment), internal_url, service)
+
+    def _add(self, name: str, environment: dict[str, str], base_url: str, service: str | None = None) -> None:
+        service = service or name
+        script = self.mutants.get(service)
+        argv = (
+            [sys.executable, str(script)] if script else [sys.executable, "-m", f"{_PACKAGES[service]}.app"]
+        )
+        process = DetachedProcess(name, self.folder / f"{name}.pid", self.folder / "log" / f"{name}.log")
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        self.parts[name] = _Part(process, argv, inherited | environment, f"{base_url}/health/ready")
+
+    def _launch(self, name: str) -> None:
+        part = self.parts[name]
+        part.process.start(part.argv, env=part.environment, cwd=self.folder)
+
+    def _create_channel(self, tenant: str, token: str) -> dict[str, Any]:
+        admin = next(a for a in ACCOUNTS if a.tenant == tenant and "admin" in a.roles)
+        login = _post(
+            f"{self.gateway_url}/api/v1/auth/login", {"login": admin.login, "password": admin.password}
+        )
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:  # the gateway learns of connectors from their announcements
+            try:
+                return _post(
+                    f"{self.gateway_url}/api/v1/channels",
+                    {
+                        "kind": "telegram_bot",
+                        "title": f"Telegram {tenant}",
+                        "credentials": {"token": token},
+                        "api_base": self.sandbox_url,
+                        "settings": {"roles": ["admin", "reception"]},
+                    },
+                    login["access_token"],
+                )
+            except urllib.error.HTTPError as exc:
+                problem = exc.read().decode(errors="replace")
+                if exc.code < 500 or time.monotonic() > deadline:
+                    raise ServerFailed(f"the channel of {tenant} was refused: {exc.code} {problem}") from exc
+                time.sleep(_POLL_S)
+
+
+def _post(url: str, body: Mapping[str, Any], token: str = "") -> dict[str, Any]:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - our own loopback address
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        loaded: dict[str, Any] = json.load(answer)
+        return loaded
+
+
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+        return bool(answer.status == 200)
+    return False
+
+
+def _resident_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _public_key(seed: bytes) -> str:
+    return _b64(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw())

@@ -1,0 +1,135 @@
+"""The sandbox process: builds everything and serves it; `python -m sandbox.app`."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from pydantic import ValidationError
+
+from sandbox.burst import Bursts
+from sandbox.control import Control, problems
+from sandbox.faults import FaultPlan
+from sandbox.ledger import Ledger
+from sandbox.settings import Settings
+from sandbox.telegram.bot_api import BotApi
+from sandbox.telegram.clients import Phones
+from sandbox.telegram.delivery import ANSWER_TIMEOUT_SECONDS, Delivery, Pace
+from sandbox.telegram.state import Bot, BotAccount, Telegram
+
+PHONE_PAGE = Path(__file__).parent / "phone"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A multipart call of the Bot API may carry 50 MB. Source: Bot API, «Sending files»."""
+
+log = logging.getLogger("sandbox")
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """The whole sandbox, listening; gives its base address. Tests use the same door as production."""
+    pace = Pace(settings.sandbox_retry_divisor)
+    accounts = [
+        BotAccount(id=int(bot.token.partition(":")[0]), token=bot.token, username=bot.username, name=bot.name)
+        for bot in settings.sandbox_bots
+    ]
+    telegram = Telegram(accounts, settings.sandbox_state)
+    faults = FaultPlan()
+    ledger = Ledger(telegram.clock)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+    ) as http:
+        deliveries = {
+            token: Delivery(bot, http, faults, ledger, telegram.clock, pace)
+            for token, bot in telegram.bots.items()
+        }
+
+        def delivery(bot: Bot) -> Delivery:
+            return deliveries[bot.account.token]
+
+        phones = Phones(telegram, delivery)
+        bursts = Bursts(phones)
+        bot_api = BotApi(telegram, faults, ledger, delivery)
+        control = Control(telegram, phones, bursts, faults, ledger, pace, delivery)
+        background = [asyncio.create_task(d.run(), name="delivery") for d in deliveries.values()]
+        background.append(asyncio.create_task(telegram.keep_saving(), name="keep-saving"))
+
+        app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
+        app.add_routes([*bot_api.routes(), *control.routes(), *_pages(background)])
+        # No access log: the address of a Bot API call contains the token.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.host, settings.public_port)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}"
+        finally:
+            bot_api.close()
+            control.close()
+            await bursts.stop()
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await runner.cleanup()
+            telegram.save()
+
+
+def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
+    async def page(request: web.Request) -> web.StreamResponse:
+        name = request.match_info.get("name", "index.html")
+        return web.FileResponse(PHONE_PAGE / name, headers=PAGE_HEADERS)
+
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_: web.Request) -> web.Response:
+        stopped = [task.get_name() for task in background if task.done()]
+        if stopped:
+            return web.json_response({"status": "failed", "stopped": stopped}, status=503)
+        return web.json_response({"status": "ok"})
+
+    return [
+        web.get("/", page),
+        web.get("/{name:phone\\.(?:css|js|svg)}", page),
+        web.get("/health/live", live),
+        web.get("/health/ready", ready),
+    ]
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as url:
+        log.info("sandbox listens on %s with %d bots", url, len(settings.sandbox_bots))
+        await stop.wait()
+    log.info("sandbox stopped")
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    try:
+        settings = Settings()
+    except ValidationError as exc:
+        sys.exit(f"The sandbox cannot start: correct these ROZMOVA_… variables.\n{exc}")
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(_serve(settings))
+
+
+if __name__ == "__main__":
+    main()

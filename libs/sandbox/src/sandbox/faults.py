@@ -1,0 +1,150 @@
+"""Scripted faults: which answer or webhook goes wrong, how, how often; the same seed, the same faults."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ApiFaultKind = Literal["429", "500", "502", "hang", "accept_then_drop", "reset"]
+WebhookFaultKind = Literal["duplicate", "reorder", "late"]
+API_FAULTS: frozenset[str] = frozenset({"429", "500", "502", "hang", "accept_then_drop", "reset"})
+
+
+class Fault(BaseModel):
+    """One rule. Everything left out matches everything.
+
+    API answers: `429` with `retry_after`; `500`; `502` with a proxy's HTML page; `hang` holds the request for
+    `seconds` and closes it without an answer (`accepted`: the message is shown on the phone first);
+    `accept_then_drop` shows the message, then closes the connection without an answer; `reset` breaks the
+    connection before anything is done.
+    Webhooks: `duplicate` sends an update again after it was answered with 2xx, as if the answer had been
+    lost; `late` holds an update, and with it its chat, for `seconds`; `reorder` holds a chat for a random
+    time up to `seconds`, so that chats overtake each other as with Telegram. `hostile` reorders inside
+    one chat, which Telegram never does: the update lets the next one go first, waiting at most `seconds`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ApiFaultKind | WebhookFaultKind
+    channel_id: str | None = None
+    client: str | None = None
+    method: str | None = Field(None, description="Bot API method, any case; API faults only")
+    after: int = Field(0, ge=0, description="The first matches go through untouched")
+    count: int | None = Field(
+        None, ge=1, description="Ends after so many; None: until the faults are replaced"
+    )
+    probability: float = Field(1.0, gt=0.0, le=1.0)
+    retry_after: int = Field(1, ge=1, le=3600, description="Seconds, for 429")
+    seconds: float = Field(1.0, ge=0.0, le=3600.0, description="For hang, late, reorder")
+    accepted: bool = Field(False, description="For hang: show the message before the silence")
+    hostile: bool = Field(False, description="For reorder: inside one chat")
+
+
+class Faults(BaseModel):
+    """Body of `PUT /control/faults`; it replaces all faults, an empty list ends them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    seen: int = 0
+    fired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFaults:
+    """What shall happen to one update."""
+
+    hold_seconds: float = 0.0
+    swap_seconds: float = 0.0
+    duplicate: bool = False
+    names: str | None = None
+
+
+UNTOUCHED = WebhookFaults()
+
+
+class FaultPlan:
+    """The faults in force."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(0)  # noqa: S311  # repeatable on purpose
+        self._armed: list[_Armed] = []
+        self.seed = 0
+
+    def replace(self, faults: Faults) -> None:
+        """Put `faults` in the place of all earlier ones and start the dice anew."""
+        self.seed = faults.seed
+        self._random = random.Random(faults.seed)  # noqa: S311  # repeatable on purpose
+        self._armed = [_Armed(fault) for fault in faults.faults]
+
+    def state(self) -> list[dict[str, object]]:
+        """The faults with how often each has fired."""
+        return [
+            {**armed.fault.model_dump(exclude_defaults=True), "kind": armed.fault.kind, "fired": armed.fired}
+            for armed in self._armed
+        ]
+
+    def for_call(self, method: str, channel_id: str | None, client: str | None) -> Fault | None:
+        """The first API fault that fires for this call."""
+        for armed in self._armed:
+            fault = armed.fault
+            if fault.kind not in API_FAULTS or not _matches(fault, channel_id, client):
+                continue
+            if fault.method is not None and fault.method.lower() != method.lower():
+                continue
+            if self._fires(armed):
+                return fault
+        return None
+
+    def for_update(self, channel_id: str | None, client: str) -> WebhookFaults:
+        """All webhook faults that fire for this update, joined."""
+        fired: list[Fault] = []
+        for armed in self._armed:
+            fault = armed.fault
+            if fault.kind not in API_FAULTS and _matches(fault, channel_id, client) and self._fires(armed):
+                fired.append(fault)
+        if not fired:
+            return UNTOUCHED
+        return WebhookFaults(
+            hold_seconds=sum(self._hold(fault) for fault in fired),
+            swap_seconds=max((f.seconds for f in fired if f.kind == "reorder" and f.hostile), default=0.0),
+            duplicate=any(fault.kind == "duplicate" for fault in fired),
+            names="+".join(_names(fired)),
+        )
+
+    def _hold(self, fault: Fault) -> float:
+        if fault.kind == "late":
+            return fault.seconds
+        if fault.kind == "reorder" and not fault.hostile:
+            return self._random.uniform(0.0, fault.seconds)
+        return 0.0
+
+    def _fires(self, armed: _Armed) -> bool:
+        fault = armed.fault
+        if fault.count is not None and armed.fired >= fault.count:
+            return False
+        armed.seen += 1
+        if armed.seen <= fault.after:
+            return False
+        if fault.probability < 1.0 and self._random.random() >= fault.probability:
+            return False
+        armed.fired += 1
+        return True
+
+
+def _matches(fault: Fault, channel_id: str | None, client: str | None) -> bool:
+    return (fault.channel_id is None or fault.channel_id == channel_id) and (
+        fault.client is None or fault.client == client
+    )
+
+
+def _names(faults: Sequence[Fault]) -> list[str]:
+    return [fault.kind for fault in faults]

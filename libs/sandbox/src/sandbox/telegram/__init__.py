@@ -1,0 +1,1 @@
+"""Telegram's Bot API as a bot sees it: the calls, the webhooks, and the phones behind them."""

@@ -1,0 +1,179 @@
+"""How the gateway is put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api import auth as auth_routes
+from gateway.api import bootstrap, channels, conversations, me
+from gateway.api.access import guards
+from gateway.api.channels import ChannelDesk
+from gateway.api.pages import docs, mount_window
+from gateway.auth import AccessTokens, Auth, Passwords, Revocations, issuers_of
+from gateway.clients import Channels, Connectors, Inbox
+from gateway.consumers import Manifests, subscribe
+from gateway.limits import Buckets
+from gateway.live import Live
+from gateway.schemas import SERVICE
+from gateway.settings import Settings, UsersFile, read_users
+from gateway.store import Store, Tenant, User
+from gateway.ws import Sockets
+from msgkit.runtime.bus import Publisher, faststream_broker
+from msgkit.runtime.clock import utc_now
+from msgkit.runtime.headers import BodyLimit
+from msgkit.runtime.health import Health
+from msgkit.runtime.http import InternalClient
+from msgkit.runtime.mongo import Mongo, StoreUnavailable
+from msgkit.runtime.problems import Problem, install_problem_handlers
+from msgkit.runtime.service import Background, Service, run
+from msgkit.runtime.tokens import ServiceTokens
+
+PREFIX = "/api/v1"
+BODY_MAX_BYTES = 256 * 1024
+TICKETS_PER_MINUTE = 60
+
+
+def build() -> Service:
+    """Everything of the service, made and wired, nothing running yet."""
+    settings = Settings()
+    users = None if settings.users_file is None else read_users(settings.users_file)
+    rabbitmq_url = settings.rabbitmq_url.get_secret_value()
+    origins = settings.origins()
+
+    mongo = Mongo(settings.mongo_url.get_secret_value(), settings.database_name(SERVICE))
+    store = Store(mongo.database)
+    service_tokens = ServiceTokens(
+        SERVICE, settings.service_key.get_secret_value(), settings.service_public_keys
+    )
+    access_tokens = AccessTokens(
+        settings.session_key.get_secret_value(),
+        issuers_of([issuer.model_dump() for issuer in settings.issuers]),
+        utc_now,
+    )
+    auth = Auth(
+        store,
+        access_tokens,
+        Passwords(),
+        Revocations(),
+        utc_now,
+        per_minute_account=settings.login_per_minute_account,
+        per_minute_address=settings.login_per_minute_address,
+    )
+    inbox_http = InternalClient(settings.inbox_url, "inbox", service_tokens)
+    inbox = Inbox(inbox_http)
+    connectors = Connectors(service_tokens)
+    known_channels = Channels(inbox, time.monotonic)
+    manifests = Manifests(time.monotonic)
+    broker = faststream_broker(rabbitmq_url)
+    subscribe(broker, manifests, settings.instance)
+    publisher = Publisher(rabbitmq_url, SERVICE)
+    live = Live(rabbitmq_url, inbox, publisher, known_channels, manifests, utc_now, settings.instance)
+    sockets = Sockets(live, auth, known_channels, inbox, origins, settings.sockets_per_user)
+
+    guard = guards(
+        auth,
+        known_channels,
+        Buckets(settings.rest_per_s_user, settings.rest_per_s_user * 5, time.monotonic),
+        Buckets(settings.rest_per_s_tenant, settings.rest_per_s_tenant * 2, time.monotonic),
+    )
+    tickets = Buckets(TICKETS_PER_MINUTE / 60, TICKETS_PER_MINUTE / 2, time.monotonic)
+    desk = ChannelDesk(inbox, known_channels, manifests, connectors)
+    public = _public(
+        settings,
+        sockets,
+        [
+            auth_routes.routes(auth, guard, origins, tickets),
+            bootstrap.routes(inbox, store, known_channels, manifests, live, guard),
+            me.routes(store, guard),
+            channels.routes(desk, guard),
+            conversations.routes(inbox, guard),
+        ],
+    )
+    background = Background()
+    health = Health()
+    health.add("mongodb", mongo.ping)
+
+    async def live_is_ready() -> bool:
+        return live.ready.is_set()
+
+    health.add("live", live_is_ready)
+
+    async def start() -> None:
+        await mongo.require_replica_set()
+        await store.prepare()
+        if users is not None:
+            await _bring_in(store, auth, users)
+        access_tokens.serve(await store.tenant_ids())
+        await broker.start()
+        background.spawn("live", live.run())
+        background.spawn("revocations", auth.follow_revocations())
+        for name, work in sockets.background():
+            background.spawn(name, work)
+
+    async def stop() -> None:
+        await background.cancel_all()
+        await broker.stop()
+        await publisher.close()
+        await connectors.aclose()
+        await inbox_http.aclose()
+        mongo.close()
+
+    return Service(
+        name=SERVICE,
+        internal=FastAPI(openapi_url=None),
+        public=public,
+        health=health,
+        start=start,
+        drain=sockets.drain,
+        stop=stop,
+    )
+
+
+def _public(settings: Settings, sockets: Sockets, routers: Sequence[APIRouter]) -> FastAPI:
+    public = FastAPI(title="Rozmova", version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    for router in routers:
+        public.include_router(router, prefix=PREFIX)
+    public.include_router(sockets.router())
+    public.include_router(docs(public))
+    folder = settings.static_dir or Path(__file__).parent / "static"
+    mount_window(public, folder, settings.origins())
+    install_problem_handlers(public)
+    public.add_exception_handler(StoreUnavailable, _on_store_unavailable)
+    public.add_middleware(BodyLimit, max_bytes=BODY_MAX_BYTES)
+    if settings.allowed_origins:
+        public.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match"],
+            expose_headers=["Retry-After"],
+        )
+    return public
+
+
+async def _bring_in(store: Store, auth: Auth, users: UsersFile) -> None:
+    for tenant in users.tenants:
+        await store.put_tenant(Tenant(tenant.id, tenant.title))
+    for user in users.users:
+        await auth.bring_in_user(
+            User(user.id, user.tenant, user.login, user.name, "", tuple(user.roles)),
+            user.password.get_secret_value(),
+        )
+
+
+async def _on_store_unavailable(_request: Request, _error: Exception) -> Response:
+    return Problem(
+        503, "unavailable", "Сервіс тимчасово недоступний. Спробуйте ще раз.", headers={"Retry-After": "2"}
+    ).response()
+
+
+if __name__ == "__main__":
+    run(build)

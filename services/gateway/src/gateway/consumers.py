@@ -1,0 +1,75 @@
+"""What connectors say of themselves on the bus: which messengers there are and where to reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faststream import AckPolicy
+from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
+from pydantic import ValidationError
+
+from msgkit.contracts.manifest import Manifest, ManifestAnnounced
+from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
+from msgkit.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+AWAY_AFTER_SECONDS = 90.0
+"""A connector silent for this long is taken as away."""
+MAX_KINDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    manifest: Manifest
+    internal_url: str
+    heard_at: float
+
+
+class Manifests:
+    """The connectors heard of, by kind. What one can is remembered also while it is away."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._by_kind: dict[str, Announced] = {}
+
+    def hear(self, announced: ManifestAnnounced) -> None:
+        kind = announced.manifest.kind
+        if kind not in self._by_kind:
+            if len(self._by_kind) >= MAX_KINDS:
+                log.warning("too_many_kinds", kind=kind)
+                return
+            log.info("connector_announced", kind=kind, connector=announced.manifest.service)
+        self._by_kind[kind] = Announced(announced.manifest, announced.internal_url, self._clock())
+
+    def of(self, kind: str) -> Announced | None:
+        return self._by_kind.get(kind)
+
+    def is_here(self, kind: str) -> bool:
+        known = self._by_kind.get(kind)
+        return known is not None and self._clock() - known.heard_at <= AWAY_AFTER_SECONDS
+
+    def all(self) -> list[Announced]:
+        return [self._by_kind[kind] for kind in sorted(self._by_kind)]
+
+    def limits(self, kind: str) -> dict[str, int]:
+        known = self._by_kind.get(kind)
+        return {} if known is None else {name: limit.value for name, limit in known.manifest.limits.items()}
+
+
+def subscribe(broker: RabbitBroker, manifests: Manifests, instance: str) -> None:
+    """Hear announcements in a queue of this replica's own, which goes when the replica goes."""
+    queue = RabbitQueue(
+        f"gateway.presence.{instance}", durable=False, exclusive=True, auto_delete=True, routing_key="#"
+    )
+    exchange = RabbitExchange(PRESENCE, type=ExchangeType.FANOUT, durable=True)
+
+    @broker.subscriber(queue, exchange, ack_policy=AckPolicy.ACK)
+    async def on_presence(message: RabbitMessage) -> None:
+        if message.raw_message.type != ANNOUNCEMENT_KEY:
+            return
+        try:
+            manifests.hear(ManifestAnnounced.model_validate_json(message.body))
+        except ValidationError as exc:
+            log.warning("announcement_unreadable", errors=exc.error_count())

@@ -1,0 +1,79 @@
+/** Which screen: waiting, login, no access, or the desk with its three panes. */
+import { Drawer, Loader, Modal } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
+import { useCallback, useState, useSyncExternalStore } from 'react'
+import { ChatList } from './components/chat-list'
+import { ClientPanel } from './components/client-panel'
+import { focusComposer } from './components/composer'
+import { ConnectionStrip } from './components/connection-strip'
+import { Dialogue } from './components/dialogue'
+import { Header } from './components/header'
+import { ListTabs } from './components/list-tabs'
+import { LoginForm, LoginPage, NoAccessPage } from './components/login'
+import { cx, useDesk, useRoute } from './hooks'
+import { t } from './i18n'
+import styles from './app.module.css'
+
+export function App() {
+  const desk = useDesk()
+  const session = useSyncExternalStore(desk.session.subscribe, () => desk.session.state)
+  const phase = useSyncExternalStore((changed) => desk.store.signals.subscribe('phase', changed), () => desk.phase)
+  if (session === 'anonymous') return <LoginPage />
+  if (phase === 'no-access') return <NoAccessPage />
+  if (phase !== 'ready') return <Starting text={phase === 'unreachable' ? t.offlineStart : t.starting} />
+  return (
+    <>
+      <Window />
+      {session === 'active' ? <ConnectionStrip /> : (
+        <Modal opened onClose={() => undefined} withCloseButton={false} closeOnEscape={false} closeOnClickOutside={false} centered
+          lockScroll={false} title={t.login.expired} transitionProps={{ duration: 0 }}>
+          <p className={styles.hint}>{t.login.expiredHint}</p>
+          <LoginForm />
+        </Modal>
+      )}
+    </>
+  )
+}
+
+function Window() {
+  const desk = useDesk()
+  const { list, chat } = useRoute()
+  const wide = useMediaQuery('(min-width: 1181px)', true, { getInitialValueInEffect: false })
+  const [panel, setPanel] = useState(false)
+  const open = useCallback((id: string) => {
+    // On a touch screen the keyboard would cover what one came to read.
+    const typing = matchMedia('(pointer: fine)').matches
+    if (desk.router.current.chat === id) {
+      if (typing) focusComposer()
+      return
+    }
+    desk.wantsComposer = typing
+    desk.router.go({ list: desk.router.current.list, chat: id })
+  }, [desk])
+  return (
+    <div className={cx(styles.window, chat !== null && styles.opened)}>
+      <div className={styles.header}><Header /></div>
+      <div className={styles.lists} data-list={list}>
+        <ListTabs />
+        <ChatList onOpen={open} />
+      </div>
+      <Dialogue onPanel={wide ? null : () => setPanel(true)} />
+      {wide && <aside className={styles.panel} aria-label={t.panel.landmark}><ClientPanel /></aside>}
+      {!wide && (
+        <Drawer opened={panel && chat !== null} onClose={() => setPanel(false)} position="right" size={360} title={t.panel.landmark}
+          lockScroll={false} closeButtonProps={{ 'aria-label': t.panel.close }}>
+          <ClientPanel />
+        </Drawer>
+      )}
+    </div>
+  )
+}
+
+function Starting({ text }: { text: string }) {
+  return (
+    <main className={styles.starting} aria-busy="true">
+      <Loader size="sm" />
+      <p role="status">{text}</p>
+    </main>
+  )
+}

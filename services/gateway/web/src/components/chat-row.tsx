@@ -1,0 +1,69 @@
+/** One chat in the list: who, where, the last words, when, how many unread. */
+import { memo } from 'react'
+import { badge, oneLine, rowTime } from '../format'
+import { cx, useStore } from '../hooks'
+import { t } from '../i18n'
+import type { Conversation } from '../store/conversations'
+import { Avatar } from './avatar'
+import { AlertIcon, BlockedIcon, UnlinkedIcon } from './icons'
+import styles from './chat-row.module.css'
+
+interface ChatRowProps {
+  id: string
+  index: number
+  size: number
+  active: boolean
+  opened: boolean
+  now: number
+  onOpen: (id: string) => void
+}
+
+export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, now, onOpen }: ChatRowProps) {
+  const row = useStore(`c:${id}`, (store) => store.conversations.get(id))
+  const draft = useStore(`t:${id}`, (store) => store.drafts.get(id))
+  if (!row) return <div className={styles.row} />
+  const unread = row.unread > 0
+  return (
+    <div className={cx(styles.row, active && styles.active, opened && styles.opened, unread && styles.fresh)} role="option"
+      id={rowId(id)} aria-selected={opened} aria-posinset={index + 1} aria-setsize={size} data-testid="chat-row" data-id={id}
+      data-unread={row.unread} onClick={() => onOpen(id)}>
+      <Avatar id={id} name={row.title} channel={row.channel} />
+      <div className={styles.body}>
+        <div className={styles.line}>
+          <span className={styles.name} title={row.title}>{row.title}</span>
+          {row.contact.blocked && <Mark label={t.list.blocked}><BlockedIcon size={15} /></Mark>}
+          {!row.client && <Mark label={t.list.unlinked}><UnlinkedIcon size={15} /></Mark>}
+          <time className={styles.time} dateTime={row.activity_at}>{rowTime(row.activity_ms, now)}</time>
+        </div>
+        <div className={styles.line}>
+          {draft && !opened
+            ? <span className={styles.last}><span className={styles.draft}>{t.list.draft}</span> {oneLine(draft)}</span>
+            : <span className={styles.last}>{lastWords(row)}</span>}
+          {row.last_message?.state === 'failed' && row.last_message.direction === 'out' &&
+            <span className={styles.failed} role="img" aria-label={t.list.lastFailed} title={t.list.lastFailed}><AlertIcon size={16} /></span>}
+          {unread && (
+            <span className={styles.badge}>
+              <span aria-hidden="true">{badge(row.unread)}</span>
+              <span className="visually-hidden">{t.list.unread(row.unread)}</span>
+            </span>
+          )}
+        </div>
+      </div>
+    </div>
+  )
+})
+
+export function rowId(id: string): string {
+  return `row-${id}`
+}
+
+function Mark({ label, children }: { label: string; children: React.ReactNode }) {
+  return <span className={styles.mark} role="img" aria-label={label} title={label}>{children}</span>
+}
+
+function lastWords(row: Conversation): string {
+  const last = row.last_message
+  if (!last) return t.list.noText
+  const text = oneLine(last.text) || t.kinds[last.kind]
+  return last.direction === 'out' ? `${row.handler === 'bot' ? t.byBot : t.you} ${text}` : text
+}

@@ -1,0 +1,73 @@
+/** The top bar: whose desk this is, the two counts, theme and logout. */
+import { ActionIcon, Menu, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
+import { useEffect } from 'react'
+import { badge, counter } from '../format'
+import { useDesk, useStore } from '../hooks'
+import { t } from '../i18n'
+import { ChatsIcon, CheckIcon, LogoutIcon, MoonIcon, PersonIcon, ScreenIcon, SunIcon } from './icons'
+import styles from './header.module.css'
+
+const THEMES = [
+  { value: 'auto', label: t.header.system, Icon: ScreenIcon },
+  { value: 'light', label: t.header.light, Icon: SunIcon },
+  { value: 'dark', label: t.header.dark, Icon: MoonIcon },
+] as const
+
+export function Header() {
+  const { session } = useDesk()
+  const me = useStore('me', (store) => store.me)
+  const { red, blue } = useStore('counters', (store) => store.counters)
+  const newBuild = useStore('build', (store) => store.newBuild)
+  // Without keepTransitions Mantine writes a style element, which the strict CSP forbids.
+  const { colorScheme, setColorScheme } = useMantineColorScheme({ keepTransitions: true })
+  const dark = useComputedColorScheme('light') === 'dark'
+
+  useEffect(() => {
+    document.title = blue > 0 ? `(${badge(blue)}) ${t.title}` : t.title
+  }, [blue])
+
+  return (
+    <header className={styles.header}>
+      <span className={styles.brand}><ChatsIcon size={22} /></span>
+      <h1 className={styles.title}>{t.title}</h1>
+      <span className={styles.tenant} title={me?.tenant.title}>{me?.tenant.title}</span>
+      <span className={styles.space} />
+      {newBuild && <button type="button" className={styles.build} onClick={() => location.reload()}>{t.newBuild}</button>}
+      <Count name="red" className={styles.red} text={counter(red)} label={t.header.open(counter(red))} />
+      <Count name="blue" className={styles.blue} text={counter(blue)} label={t.header.unread(counter(blue))} />
+      <Menu position="bottom-end" width={240} withinPortal returnFocus>
+        <Menu.Target>
+          <ActionIcon variant="subtle" color="gray" size="lg" className={styles.action} aria-label={t.header.account}>
+            <PersonIcon />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Label>{me?.name}</Menu.Label>
+          {THEMES.map(({ value, label, Icon }) => (
+            <Menu.Item key={value} leftSection={<Icon size={18} />} rightSection={colorScheme === value ? <CheckIcon size={16} /> : null}
+              aria-current={colorScheme === value} onClick={() => setColorScheme(value)}>
+              {label}
+            </Menu.Item>
+          ))}
+          <Menu.Divider />
+          <Menu.Item leftSection={<LogoutIcon size={18} />} onClick={() => void session.logout().catch(() => undefined)}>
+            {t.login.out}
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <ActionIcon variant="subtle" color="gray" size="lg" className={styles.theme} onClick={() => setColorScheme(dark ? 'light' : 'dark')}
+        aria-label={`${t.header.theme}: ${dark ? t.header.light : t.header.dark}`} title={dark ? t.header.light : t.header.dark}>
+        {dark ? <SunIcon /> : <MoonIcon />}
+      </ActionIcon>
+    </header>
+  )
+}
+
+function Count({ name, className, text, label }: { name: string; className: string | undefined; text: string; label: string }) {
+  return (
+    <span className={className} data-testid={`counter-${name}`} title={label}>
+      <span aria-hidden="true">{text}</span>
+      <span className="visually-hidden">{label}</span>
+    </span>
+  )
+}

@@ -1,0 +1,94 @@
+/** How times, names, counts and links look. Pure; the zone is the business's, not the browser's. */
+import { t } from './i18n'
+
+const ZONE = 'Europe/Kyiv'
+const HOUR_MS = 3_600_000
+
+const clock = new Intl.DateTimeFormat('uk-UA', { timeZone: ZONE, hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
+const dayParts = new Intl.DateTimeFormat('en-CA', { timeZone: ZONE, year: 'numeric', month: '2-digit', day: '2-digit' })
+const dayMonth = new Intl.DateTimeFormat('uk-UA', { timeZone: ZONE, day: 'numeric', month: 'long' })
+const fullDay = new Intl.DateTimeFormat('uk-UA', { timeZone: ZONE, day: 'numeric', month: 'long', year: 'numeric' })
+
+// Intl per message was the hot spot with thousands of messages; a zone's offset never changes inside an hour.
+const dayByHour = new Map<number, string>()
+
+/** The day in the business's zone, `2026-11-21`. */
+export function dayKey(ms: number): string {
+  const hour = Math.floor(ms / HOUR_MS)
+  let day = dayByHour.get(hour)
+  if (day === undefined) dayByHour.set(hour, (day = dayParts.format(hour * HOUR_MS)))
+  return day
+}
+
+export function timeOfDay(ms: number): string {
+  return clock.format(ms)
+}
+
+/** For a day separator: «Сьогодні», «Вчора», «3 листопада», with the year when it is another. */
+export function dayTitle(ms: number, now: number): string {
+  const day = dayKey(ms)
+  if (day === dayKey(now)) return t.dialogue.today
+  if (day === dayKey(now - 24 * HOUR_MS)) return t.dialogue.yesterday
+  return day.slice(0, 4) === dayKey(now).slice(0, 4) ? dayMonth.format(ms) : fullDay.format(ms)
+}
+
+/** For a row: 14:05 today, 03.11 this year, 03.11.25 earlier. */
+export function rowTime(ms: number, now: number): string {
+  const day = dayKey(ms)
+  if (day === dayKey(now)) return timeOfDay(ms)
+  const [year, month, date] = day.split('-')
+  return year === dayKey(now).slice(0, 4) ? `${date}.${month}` : `${date}.${month}.${year?.slice(2)}`
+}
+
+export function dayAndTime(ms: number, now: number): string {
+  return `${dayTitle(ms, now)}, ${timeOfDay(ms)}`
+}
+
+/** The server caps counts at 1,000. */
+export function counter(count: number | undefined): string {
+  return count === undefined ? '' : count > 999 ? '999+' : String(count)
+}
+
+export function badge(count: number): string {
+  return count > 99 ? '99+' : String(count)
+}
+
+export function initials(name: string): string {
+  const words = name.split(/\s+/).map((word) => word.replace(/^[^\p{L}\p{N}\p{Extended_Pictographic}]+/u, '')).filter(Boolean)
+  return words.slice(0, 2).map((word) => [...word][0]?.toLocaleUpperCase('uk') ?? '').join('') || '?'
+}
+
+/** One of `count` colours, always the same for the same id. */
+export function hue(id: string, count: number): number {
+  let sum = 0
+  for (let i = 0; i < id.length; i++) sum = (sum * 31 + id.charCodeAt(i)) >>> 0
+  return sum % count
+}
+
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim()
+}
+
+export type Piece = { text: string; href?: string }
+
+const LINK = /https?:\/\/[^\s<>"«»]+/gi
+const TRAILING = /[.,!?;:'’)\]}…]+$/
+
+/** Splits a text into plain pieces and http(s) links; nothing else ever becomes an address. */
+export function pieces(text: string): Piece[] {
+  const found: Piece[] = []
+  let end = 0
+  for (const match of text.matchAll(LINK)) {
+    let link = match[0]
+    const tail = TRAILING.exec(link)?.[0] ?? ''
+    // A bracket that was opened inside the address belongs to it.
+    const keep = tail.startsWith(')') && link.includes('(') ? 1 : 0
+    link = link.slice(0, link.length - tail.length + keep)
+    if (!URL.canParse(link)) continue
+    if (match.index > end) found.push({ text: text.slice(end, match.index) })
+    found.push({ text: link, href: link })
+    end = match.index + link.length
+  }
+  if (end < text.length) found.push({ text: text.slice(end) })
+  return found
+}

@@ -1,0 +1,114 @@
+/** The whole state of the window: rows, lists, messages, outbox, drafts, counters. Pure data, no DOM. */
+import type { Bootstrap, Channel, ConversationPage, ConversationRow, Counters, LiveEvent, Me, MessagePage } from '../wire'
+import { Conversations } from './conversations'
+import { Dialogues } from './dialogues'
+import { Drafts } from './drafts'
+import { Outbox, type Shelf } from './outbox'
+import { Signals } from './signals'
+
+export interface Fresh {
+  boot: Bootstrap
+  list: { name: Parameters<Conversations['reset']>[0]; page: ConversationPage }
+  open: { id: string; row: ConversationRow | null; messages: MessagePage | null } | null
+}
+
+const NO_COUNTERS: Counters = { lists: {}, red: 0, blue: 0 }
+
+export class Store {
+  readonly signals: Signals
+  readonly conversations: Conversations
+  readonly dialogues: Dialogues
+  readonly outbox: Outbox
+  readonly drafts: Drafts
+  #me: Me | null = null
+  #counters = NO_COUNTERS
+  #channels: ReadonlyMap<string, Channel> = new Map()
+  #newBuild = false
+  #owner: string | null = null
+  #fills = 0
+
+  constructor(shelf: Shelf, schedule: (flush: () => void) => void) {
+    this.signals = new Signals(schedule)
+    this.conversations = new Conversations(this.signals)
+    this.dialogues = new Dialogues(this.signals)
+    this.outbox = new Outbox(this.signals, shelf)
+    this.drafts = new Drafts(this.signals, shelf)
+  }
+
+  get me(): Me | null { return this.#me }
+  get counters(): Counters { return this.#counters }
+  /** Whose drafts and outbox are open. */
+  get owner(): string | null { return this.#owner }
+  get newBuild(): boolean { return this.#newBuild }
+
+  channel(id: string): Channel | undefined {
+    return this.#channels.get(id)
+  }
+
+  /** Opens what this user left in the browser. */
+  own(userId: string, now: number, freshMs: number): void {
+    this.#owner = userId
+    this.drafts.load(userId)
+    this.outbox.load(userId, now, freshMs)
+  }
+
+  /** How often the whole truth was taken: what is fetched beside the store is stale when it rises. */
+  get fills(): number { return this.#fills }
+
+  /** Takes the server's whole truth at once: the first start and every resync. */
+  refill({ boot, list, open }: Fresh): void {
+    this.#fills += 1
+    this.#me = boot.me
+    this.#counters = boot.counters
+    this.#channels = new Map(boot.channels.map((channel) => [channel.id, channel]))
+    this.conversations.setMe(boot.me.id)
+    this.conversations.reset(list.name, list.page, open?.row ?? null)
+    this.dialogues.keepOnly(open?.id ?? null)
+    if (open?.messages) this.dialogues.replace(open.id, open.messages)
+    else if (open && !open.row) this.dialogues.forget(open.id)
+    for (const key of ['me', 'counters', 'channels', 'fills']) this.signals.touch(key)
+  }
+
+  apply(event: LiveEvent): void {
+    switch (event.type) {
+      case 'message.created':
+      case 'message.updated': {
+        this.dialogues.put(event.data)
+        if (event.data.client_msg_id) this.outbox.remove(event.data.client_msg_id)
+        break
+      }
+      case 'conversation.upserted': this.conversations.upsert(event.data); break
+      case 'conversation.removed': {
+        this.conversations.remove(event.data.id)
+        this.dialogues.forget(event.data.id)
+        break
+      }
+      case 'read.updated': this.conversations.mark(event.data.conversation_id, event.data.in_seq); break
+      case 'counters.updated': {
+        this.#counters = event.data
+        this.signals.touch('counters')
+        break
+      }
+      case 'channel.updated': {
+        this.#channels = new Map(this.#channels).set(event.data.id, event.data)
+        this.signals.touch('channels')
+        break
+      }
+      case 'build.changed': {
+        this.#newBuild = true
+        this.signals.touch('build')
+        break
+      }
+      // Anything newer than this window is passed over; the position still advances.
+    }
+  }
+
+  clear(): void {
+    this.#me = null
+    this.#owner = null
+    this.#counters = NO_COUNTERS
+    this.conversations.clear()
+    this.dialogues.keepOnly(null)
+    for (const key of ['me', 'counters']) this.signals.touch(key)
+  }
+}

@@ -1,0 +1,150 @@
+"""Puts inbox together: `python -m inbox.app`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from inbox.api import BODY_LIMIT_BYTES, Doorkeeper, install_error_handlers, routes
+from inbox.consumers import Handle, partition_handler, quarantine
+from inbox.conversations import Conversations
+from inbox.relay import LiveEpoch, Relay
+from inbox.settings import Settings
+from inbox.store import ChannelBook, RequestNumbers, Store
+from msgkit.contracts.topology import inbound_queue_name, inbound_queues
+from msgkit.runtime import bus
+from msgkit.runtime.bus import Publisher, PublishUnknown
+from msgkit.runtime.clock import utc_now
+from msgkit.runtime.headers import BodyLimit
+from msgkit.runtime.health import Health
+from msgkit.runtime.membership import Membership
+from msgkit.runtime.mongo import Mongo
+from msgkit.runtime.partition_reader import PartitionReader
+from msgkit.runtime.problems import install_problem_handlers
+from msgkit.runtime.service import Background, Service, run
+from msgkit.runtime.tokens import ServiceTokens, caller_dependency
+
+NAME = "inbox"
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The parts of one replica; tests reach in here, the process only takes `service`."""
+
+    service: Service
+    store: Store
+    publisher: Publisher
+    membership: Membership
+    live: LiveEpoch
+    relay: Relay
+    conversations: Conversations
+    reader: PartitionReader
+    handle: Handle
+
+
+def build() -> Service:
+    """Everything made, nothing running."""
+    return assemble(Settings()).service
+
+
+def assemble(settings: Settings) -> Inbox:
+    """The parts of a replica, joined; nothing is connected yet."""
+    amqp_url = settings.rabbitmq_url.get_secret_value()
+    mongo = Mongo(settings.mongo_url.get_secret_value(), settings.database_name(NAME))
+    store = Store(mongo.database)
+    publisher = Publisher(amqp_url, NAME)
+    membership = Membership(mongo.database, NAME, settings.instance)
+    channels = ChannelBook(store)
+    live = LiveEpoch(store, amqp_url)
+    bell = asyncio.Event()
+    relay = Relay(store, publisher, channels, live, membership, utc_now, bell)
+    conversations = Conversations(store, relay, publisher, channels, RequestNumbers(store), utc_now)
+    keep = quarantine(store)
+    handle = partition_handler(conversations, keep)
+    reader = PartitionReader(
+        amqp_url,
+        service=NAME,
+        queue_name=inbound_queue_name,
+        membership=membership,
+        handle=handle,
+        quarantine=keep,
+        attempts=mongo.database["attempts"],
+        extra=bell,
+    )
+    background = Background()
+    health = Health()
+    health.add("mongodb", mongo.ping)
+
+    async def publishes() -> bool:
+        try:
+            await publisher.connect()
+        except PublishUnknown:
+            return False
+        return True
+
+    async def reads() -> bool:
+        return reader.subscribed.is_set()
+
+    health.add("rabbitmq", publishes)
+    health.add("partitions", reads)
+
+    async def start() -> None:
+        await mongo.require_replica_set()
+        await store.prepare()
+        await bus.declare(amqp_url, inbound_queues())
+        await live.ensure()
+        await publisher.connect()
+        await membership.join()
+        background.spawn("membership", membership.run())
+        background.spawn("reader", reader.run())
+        background.spawn("sweep", relay.sweep_forever())
+
+    async def drain() -> None:
+        await membership.leave()
+        await reader.drain()
+
+    async def stop() -> None:
+        await background.cancel_all()
+        await publisher.close()
+        mongo.close()
+
+    key = settings.service_key.get_secret_value()
+    tokens = ServiceTokens(NAME, key, settings.service_public_keys)
+    app = FastAPI(title="inbox", docs_url=None, redoc_url=None, openapi_url=None)
+    install_problem_handlers(app)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, max_bytes=BODY_LIMIT_BYTES)
+    app.include_router(
+        routes(
+            conversations,
+            store,
+            channels,
+            live,
+            Doorkeeper(
+                gateway=caller_dependency(tokens, {"gateway"}),
+                any_service=caller_dependency(tokens, settings.service_public_keys.keys()),
+            ),
+            hashlib.sha256(f"cursors {key}".encode()).digest(),
+        )
+    )
+    service = Service(
+        name=NAME, internal=app, public=None, health=health, start=start, drain=drain, stop=stop
+    )
+    return Inbox(
+        service=service,
+        store=store,
+        publisher=publisher,
+        membership=membership,
+        live=live,
+        relay=relay,
+        conversations=conversations,
+        reader=reader,
+        handle=handle,
+    )
+
+
+if __name__ == "__main__":
+    run(build)

@@ -1,0 +1,74 @@
+"""The door to the bus: bodies become facts, batches go to the conversations, what nobody can use is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic import ValidationError
+
+from inbox.conversations import Conversations, Received
+from inbox.store import STORE_TROUBLE, Key, Store
+from msgkit.contracts.events import INBOUND, ConversationPoked
+from msgkit.contracts.ids import new_id
+from msgkit.runtime import metrics
+from msgkit.runtime.logs import get_logger
+from msgkit.runtime.mongo import StoreUnavailable
+from msgkit.runtime.partition_reader import Delivery
+
+log = get_logger(__name__)
+
+Handle = Callable[[Sequence[Delivery]], Awaitable[None]]
+Quarantine = Callable[[Delivery, str], Awaitable[None]]
+
+
+def quarantine(store: Store) -> Quarantine:
+    """Keeps a delivery with its reason, to be read and replayed."""
+
+    async def keep(delivery: Delivery, reason: str) -> None:
+        try:
+            await store.quarantine(
+                {
+                    "_id": delivery.event_id or new_id(),
+                    "partition": delivery.partition,
+                    "type": delivery.type,
+                    "body": delivery.body,
+                    "traceparent": delivery.traceparent,
+                    "reason": reason,
+                }
+            )
+        except STORE_TROUBLE as exc:
+            raise StoreUnavailable(f"quarantine: {type(exc).__name__}") from exc
+
+    return keep
+
+
+def partition_handler(conversations: Conversations, keep: Quarantine) -> Handle:
+    """Handles the deliveries of the owned partitions; an empty batch relays what others left."""
+
+    async def put_aside(delivery: Delivery, reason: str) -> None:
+        await keep(delivery, reason)
+        metrics.quarantine_total.labels(service="inbox").inc()
+        log.error("delivery_quarantined", event_id=delivery.event_id, type=delivery.type, reason=reason)
+
+    async def handle(deliveries: Sequence[Delivery]) -> None:
+        received: list[Received] = []
+        origin: dict[int, Delivery] = {}
+        poked: list[Key] = []
+        for delivery in deliveries:
+            try:
+                event = INBOUND.validate_json(delivery.body)
+            except ValidationError as exc:
+                fields = sorted(
+                    {".".join(map(str, error["loc"])) for error in exc.errors(include_input=False)}
+                )
+                await put_aside(delivery, f"the body is no event we know: {', '.join(fields) or 'no JSON'}")
+                continue
+            if isinstance(event, ConversationPoked):
+                poked.append(Key(event.tenant_id, event.conversation_id))
+            else:
+                received.append(Received(event, delivery.traceparent))
+                origin[id(event)] = delivery
+        for rejected in await conversations.receive_batch(received, poked):
+            await put_aside(origin[id(rejected.fact)], rejected.reason)
+
+    return handle

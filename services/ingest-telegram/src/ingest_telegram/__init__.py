@@ -1,0 +1,1 @@
+"""Telegram Bot API: webhooks in, answers out."""

@@ -1,0 +1,124 @@
+"""Telegram's words: names of keys, limits, and careful readers of a raw update.
+
+Updates are read as raw dicts. Models of a library refuse a whole update for one unknown tag, and Telegram
+adds tags several times a year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeGuard
+
+TEXT_MAX_UNITS: Final = 4096
+"""UTF-16 code units of one message. Source: core.telegram.org/bots/api#sendmessage (fact sheet 1.7)."""
+CALLBACK_MAX_BYTES: Final = 64
+"""Bytes of callback_data. Source: core.telegram.org/bots/api#inlinekeyboardbutton (fact sheet 1.4)."""
+SENDS_PER_SECOND: Final = 30
+"""Messages of one bot per second. Source: core.telegram.org/bots/faq, "hitting limits" (fact sheet 1.7)."""
+START_PAYLOAD_MAX_CHARS: Final = 64
+"""Source: core.telegram.org/bots/features#deep-linking (fact sheet 1.4)."""
+
+SECRET_HEADER: Final = b"x-telegram-bot-api-secret-token"
+
+ALLOWED_UPDATES: Final = ("message", "edited_message", "callback_query", "my_chat_member")
+"""Said at every registration: Telegram keeps the previous list when it is omitted (fact sheet 1.1)."""
+
+NOT_FOR_A_BOT_CHAT: Final = frozenset(
+    {
+        "callback_query",
+        "channel_post",
+        "edited_channel_post",
+        "business_connection",
+        "business_message",
+        "edited_business_message",
+        "deleted_business_messages",
+        "message_reaction",
+        "message_reaction_count",
+        "chat_member",
+        "chat_join_request",
+        "chat_boost",
+        "removed_chat_boost",
+        "inline_query",
+        "chosen_inline_result",
+        "poll",
+        "poll_answer",
+        "pre_checkout_query",
+        "shipping_query",
+        "purchased_paid_media",
+        "managed_bot",
+    }
+)
+"""Known kinds of update that are no message of a client: counted."""
+
+SERVICE_NOTES: Final = frozenset(
+    {
+        "pinned_message",
+        "message_auto_delete_timer_changed",
+        "write_access_allowed",
+        "connected_website",
+        "chat_background_set",
+        "proximity_alert_triggered",
+    }
+)
+"""Content keys of a private chat that nobody wrote: counted."""
+
+ENVELOPE_KEYS: Final = frozenset(
+    {
+        "message_id", "from", "chat", "date", "edit_date", "message_thread_id", "direct_messages_topic",
+        "is_topic_message", "sender_chat", "sender_boost_count", "sender_business_bot", "sender_tag",
+        "business_connection_id", "forward_origin", "forward_from", "forward_from_chat",
+        "forward_from_message_id", "forward_signature", "forward_sender_name", "forward_date",
+        "is_automatic_forward", "reply_to_message", "external_reply", "quote", "reply_to_story",
+        "reply_to_checklist_task_id", "via_bot", "has_protected_content", "is_from_offline",
+        "is_paid_post", "media_group_id", "author_signature", "paid_star_count", "entities",
+        "link_preview_options", "effect_id", "caption", "caption_entities", "show_caption_above_media",
+        "has_media_spoiler", "reply_markup",
+    }
+)  # fmt: skip
+"""Keys of a message that say who and when, not what."""
+
+INT_MAX: Final = 2**63 - 1
+"""What a database and a broker can hold; Telegram promises at most 52 bits."""
+
+Node = Mapping[str, Any]
+
+
+def is_node(value: object) -> TypeGuard[Node]:
+    """Whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def node(value: object) -> Node:
+    """The object, or an empty one."""
+    return value if is_node(value) else {}
+
+
+def integer(value: object) -> int | None:
+    """The whole number, if it is one we can keep. JSON's true is no number."""
+    return value if type(value) is int and abs(value) <= INT_MAX else None
+
+
+def number(value: object) -> float | None:
+    """The number, whole or not."""
+    return float(value) if type(value) is float or (type(value) is int and abs(value) <= INT_MAX) else None
+
+
+def text(value: object) -> str | None:
+    """The string, if it is one."""
+    return value if isinstance(value, str) else None
+
+
+def items(value: object) -> list[Any]:
+    """The list, or an empty one."""
+    return value if isinstance(value, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """One sendMessage call. Without parse_mode: the operator's words are not markup."""
+
+    chat_id: int
+    text: str
+    reply_to_message_id: int | None
+    reply_markup: dict[str, Any] | None

@@ -1,0 +1,76 @@
+"""Everything is killed under load, and no promise breaks; with the safety net cut, the checker says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import chaos as chaos_tool
+from msgkit.testing import chaos
+from msgkit.testing.chaos import Plan
+from msgkit.testing.system import System
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+
+MUTANTS = Path(__file__).parent / "mutants"
+
+
+@pytest.fixture
+def started(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., System]]:
+    """Starts a system of its own for a test that kills it."""
+    systems: list[System] = []
+
+    def start(mutant: str | None = None) -> System:
+        mutants = {"inbox": MUTANTS / f"{mutant}.py"} if mutant else {}
+        system = System(servers_folder / f"chaos-{len(systems)}-{mutant}", mutants=mutants)
+        systems.append(system)
+        system.start()
+        return system
+
+    yield start
+    for system in systems:
+        system.stop()
+
+
+def test_every_part_killed_twice_under_load_and_no_promise_breaks(started: Callable[..., System]) -> None:
+    system = started()
+    plan = Plan(seed=7, messages=1000, rate_per_s=25, api_faults=chaos.API_FAULTS)
+    outcome = chaos.run(system, plan, say=print)
+    assert outcome.verdict.clean, [outcome.verdict.line(), *outcome.verdict.complaints]
+    assert len(outcome.kills) == 2 * len(chaos.TARGETS)
+    rebuilt = chaos_tool.rebuild(system)
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+
+
+CUT = Plan(seed=3, clients=20, messages=400, rate_per_s=40, settle_s=20, answer_every=1000)
+"""A short run: MongoDB away, then inbox killed with a batch in hand; every tenth webhook comes twice."""
+
+
+def test_with_deduplication_off_the_checker_fails(started: Callable[..., System]) -> None:
+    system = started("dedup_off")
+    plan = Plan(**vars(CUT) | {"targets": (), "api_faults": ({"kind": "duplicate", "probability": 0.1},)})
+    outcome = chaos.run(system, plan)
+    assert outcome.verdict.duplicated > 0
+
+
+def test_acknowledging_before_the_write_the_checker_fails(started: Callable[..., System]) -> None:
+    system = started("ack_first")
+    outcome = chaos.run(system, Plan(**vars(CUT) | {"targets": ("mongodb+inbox",), "kills_each": 1}))
+    assert outcome.verdict.lost > 0
+
+
+def test_the_same_faults_with_the_safety_net_lose_nothing(started: Callable[..., System]) -> None:
+    system = started()
+    plan = Plan(
+        **vars(CUT)
+        | {
+            "targets": ("mongodb+inbox",),
+            "kills_each": 1,
+            "settle_s": 60,
+            "api_faults": ({"kind": "duplicate", "probability": 0.1},),
+        }
+    )
+    outcome = chaos.run(system, plan)
+    assert outcome.verdict.clean, [outcome.verdict.line(), *outcome.verdict.complaints]

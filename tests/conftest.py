@@ -1,0 +1,112 @@
+"""Servers for tests: real, private, started when a test first asks and gone at the end of the session."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from msgkit.testing.processes import process_started_at
+from msgkit.testing.servers import MongoServer, RabbitMQServer, VirtualHosts, drop_databases
+from msgkit.testing.system import System
+
+_TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder for the servers of this session only, so that sessions can run side by side."""
+    _clear_abandoned_sessions()
+    folder = _TEST_FOLDER / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    folder.mkdir(parents=True)
+    owner = {"pid": os.getpid(), "started_at": process_started_at(os.getpid())}
+    (folder / "owner.new").write_text(json.dumps(owner))
+    (folder / "owner.new").rename(folder / "owner.json")  # another session must never read half of it
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def vhosts(servers_folder: Path) -> Iterator[VirtualHosts]:
+    """Virtual hosts of the broker: that of RABBITMQ_URL, else a private one."""
+    given = os.environ.get("RABBITMQ_URL")
+    if given:
+        management = os.environ.get("RABBITMQ_MANAGEMENT_URL")
+        if not management:
+            pytest.fail(
+                "Each test works in a virtual host of its own: with RABBITMQ_URL set also "
+                "RABBITMQ_MANAGEMENT_URL (http://user:password@host:15672).",
+                pytrace=False,
+            )
+        yield VirtualHosts(given, management)
+        return
+    server = RabbitMQServer(servers_folder / "rabbitmq")
+    try:
+        server.start()
+        yield server.vhosts
+    finally:
+        server.kill()  # its data is thrown away: a clean stop would only cost seconds
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_url(servers_folder: Path) -> Iterator[str]:
+    """A replica set: that of MONGO_URL, else a private one."""
+    given = os.environ.get("MONGO_URL")
+    if given:
+        yield given
+        return
+    server = MongoServer(servers_folder / "mongodb")
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.kill()
+        server.stop()
+
+
+@pytest.fixture
+def amqp_url(vhosts: VirtualHosts) -> Iterator[str]:
+    """An empty virtual host for this test; for a wider scope use `with vhosts.fresh() as url`."""
+    with vhosts.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+def mongo_prefix(mongo_url: str) -> Iterator[str]:
+    """A prefix for the names of this test's databases (ROZMOVA_MONGO_PREFIX); they are dropped after it."""
+    prefix = f"t{uuid.uuid4().hex[:10]}_"
+    yield prefix
+    drop_databases(mongo_url, prefix)
+
+
+@pytest.fixture(scope="session")
+def system(servers_folder: Path) -> Iterator[System]:
+    """The whole system with its demo channels, shared by the end-to-end and the browser tests."""
+    running = System(servers_folder / "system")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def _clear_abandoned_sessions() -> None:
+    """Ends the servers of sessions that were killed before they could."""
+    for owner_file in _TEST_FOLDER.glob("*/owner.json"):
+        try:
+            owner = json.loads(owner_file.read_text())
+        except FileNotFoundError:  # that session ends just now
+            continue
+        if process_started_at(owner["pid"]) == owner["started_at"]:
+            continue
+        folder = owner_file.parent
+        for server in (RabbitMQServer(folder / "rabbitmq"), MongoServer(folder / "mongodb")):
+            server.kill()
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

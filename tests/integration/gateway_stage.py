@@ -1,0 +1,377 @@
+"""A stage for tests of the gateway: the real process, a wire that speaks as inbox, windows that keep count."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from fastapi import Depends, FastAPI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin, Subprotocol
+
+from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
+from msgkit.contracts.ids import new_id
+from msgkit.contracts.internal_api import LiveEpoch
+from msgkit.contracts.topology import FACTS, facts_key, live_stream
+from msgkit.contracts.views import ChannelSettings, ChannelView, Counters
+from msgkit.runtime.bus import Outgoing, Publisher, declare
+from msgkit.runtime.problems import install_problem_handlers
+from msgkit.runtime.tokens import Caller, ServiceTokens, caller_dependency
+from msgkit.testing.processes import DetachedProcess, free_port, write_private
+
+PASSWORD = "correct horse battery"
+USERS = [
+    ("olena", "salon", ["admin"]),
+    ("ivan", "salon", ["reception"]),
+    ("viktor", "salon", ["viber-only"]),
+    ("nobody", "salon", []),
+    ("maria", "clinic", ["admin"]),
+]
+TELEGRAM, VIBER, CLINIC = "salon-telegram", "salon-viber", "clinic-telegram"
+
+
+@dataclass(frozen=True)
+class Keys:
+    private: str
+    public: str
+
+    @classmethod
+    def new(cls) -> Self:
+        key = Ed25519PrivateKey.generate()
+        raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return cls(base64.b64encode(raw).decode(), base64.b64encode(public).decode())
+
+
+def channel_view(channel_id: str, roles: list[str] | None) -> ChannelView:
+    return ChannelView(
+        id=channel_id,
+        kind="telegram_bot",
+        title=channel_id,
+        state="active",
+        connected=True,
+        account_name="bot",
+        credentials_hint="…1234",
+        webhook_url=f"http://127.0.0.1/webhooks/telegram_bot/{channel_id}",
+        problem=None,
+        settings=ChannelSettings(roles=roles),
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        rev=1,
+    )
+
+
+@dataclass
+class InboxWire:
+    """Speaks inbox's internal API; what it says is set by the test."""
+
+    amqp_url: str
+    tokens: ServiceTokens
+    epoch: str = field(default_factory=new_id)
+    channels: dict[str, list[ChannelView]] = field(default_factory=dict)
+    counters: dict[str, Counters] = field(default_factory=dict)
+    callers: list[Caller] = field(default_factory=list)
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+        install_problem_handlers(app)
+        caller: Any = Depends(caller_dependency(self.tokens, {"gateway"}))
+
+        @app.get("/internal/live")
+        async def live(_who: Caller = caller) -> LiveEpoch:
+            return LiveEpoch(epoch=self.epoch)
+
+        @app.post("/internal/live/renew")
+        async def renew(body: LiveEpoch, _who: Caller = caller) -> LiveEpoch:
+            if body.epoch == self.epoch:
+                self.epoch = new_id()
+                await declare(self.amqp_url, [live_stream(self.epoch)])
+            return LiveEpoch(epoch=self.epoch)
+
+        @app.get("/internal/channels")
+        async def channels(who: Caller = caller) -> list[ChannelView]:
+            return self.channels.get(who.tenant_id or "", [])
+
+        @app.get("/internal/counters")
+        async def counters(who: Caller = caller) -> Counters:
+            self.callers.append(who)
+            return self.counters.get(who.user_id or "", Counters(lists={"active": 0}, red=0, blue=0))
+
+        return app
+
+
+class Window:
+    """A window that keeps the rules of the protocol and everything it was shown."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.ready: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+        self.frames: list[dict[str, Any]] = []
+        self.resyncs = 0
+        self.epoch, self.pos, self.id = "", -1, None
+
+    async def next(self, timeout: float = 10) -> dict[str, Any]:
+        """The next frame, after its position was checked and taken over."""
+        async with asyncio.timeout(timeout):
+            frame = json.loads(await self.socket.recv())
+        self.frames.append(frame)
+        match frame["type"]:
+            case "ready":
+                if self.ready:
+                    self.resyncs += 1
+                self.ready = frame
+                if frame["mode"] != "resumed":
+                    self.epoch, self.pos, self.id = frame["epoch"], frame["pos"], frame["id"]
+            case "batch":
+                assert frame["prev"] == self.pos, f"a gap: {frame['prev']} after {self.pos}"
+                self.pos, self.id = frame["pos"], frame["id"]
+                self.events.extend(frame["events"])
+            case "pos":
+                self.pos, self.id = frame["pos"], frame["id"]
+            case "ping":
+                await self.socket.send('{"type":"pong"}')
+        return frame
+
+    async def until(self, type_: str, timeout: float = 10) -> dict[str, Any]:
+        """Frames up to the first of this type."""
+        async with asyncio.timeout(timeout):
+            while True:
+                frame = await self.next(timeout)
+                if frame["type"] == type_:
+                    return frame
+
+    async def until_event(self, key: str, timeout: float = 10) -> None:
+        """Frames until the event with this `data.id` came."""
+        async with asyncio.timeout(timeout):
+            while key not in self.ids():
+                await self.next(timeout)
+
+    async def until_closed(self, timeout: float = 10) -> int:
+        """The close code."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    await self.next(timeout)
+        except ConnectionClosed:
+            return self.socket.close_code or 0
+
+    def ids(self) -> list[str]:
+        return [event["data"].get("id", "") for event in self.events]
+
+
+class Gateway:
+    """The real process, its HTTP client and its windows."""
+
+    def __init__(self, folder: Path, env: dict[str, str], port: int, internal_port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.internal_url = f"http://127.0.0.1:{internal_port}"
+        self.database = f"{env['ROZMOVA_MONGO_PREFIX']}gateway"
+        self._env = env
+        self._folder = folder
+        self.process = DetachedProcess("gateway", folder / "gateway.pid", folder / "gateway.log")
+        self.http = httpx2.AsyncClient(base_url=self.url, trust_env=False, timeout=10)
+
+    async def start(self) -> None:
+        self.process.start([sys.executable, "-m", "gateway.app"], env=self._env, cwd=self._folder)
+        await self.until_ready()
+
+    async def until_ready(self, timeout: float = 40) -> None:
+        async with asyncio.timeout(timeout):
+            while True:
+                assert self.process.pid is not None, self.process.log_tail(40)
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await self.http.get("/health/ready")).status_code == 200:
+                        return
+                await asyncio.sleep(0.05)
+
+    async def stop(self) -> bool:
+        return await asyncio.to_thread(self.process.stop, 30)
+
+    def rss_mb(self) -> float:
+        """Resident memory of the process."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    async def login(self, login: str, password: str = PASSWORD) -> str:
+        answer = await self.http.post("/api/v1/auth/login", json={"login": login, "password": password})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    async def ticket(self, token: str) -> str:
+        answer = await self.http.post(
+            "/api/v1/ws-ticket", json={}, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["ticket"])
+
+    @contextlib.asynccontextmanager
+    async def socket(self, origin: str | None = None) -> AsyncIterator[Window]:
+        """A socket that has not said hello."""
+        async with connect(
+            self.url.replace("http", "ws") + "/api/v1/ws",
+            origin=Origin(origin or self.url),
+            subprotocols=[Subprotocol("rozmova.v1")],
+            proxy=None,
+            close_timeout=1,
+        ) as socket:
+            yield Window(socket)
+
+    @contextlib.asynccontextmanager
+    async def window(self, token: str, *, resume: Window | None = None) -> AsyncIterator[Window]:
+        """A window that said hello and got its ready."""
+        ticket = await self.ticket(token)
+        async with self.socket() as window:
+            hello: dict[str, Any] = {"type": "hello", "ticket": ticket, "client_id": "test", "build": "test"}
+            if resume is not None:
+                window.epoch, window.pos, window.id = resume.epoch, resume.pos, resume.id
+                window.events = list(resume.events)
+                hello |= {"epoch": resume.epoch, "pos": resume.pos, "id": resume.id}
+            await window.socket.send(json.dumps(hello))
+            await window.until("ready")
+            yield window
+
+
+@dataclass
+class Stage:
+    amqp_url: str
+    inbox: InboxWire
+    gateway: Gateway
+    publisher: Publisher
+
+    async def tell(
+        self,
+        event_type: str = "message.created",
+        *,
+        tenant: str = "salon",
+        channel: str | None = TELEGRAM,
+        conversation: str | None = None,
+        v: int | None = None,
+        user: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> str:
+        """Publish one fact as inbox does; returns the `data.id` of its event."""
+        key = new_id()
+        change = Change(
+            tenant_id=tenant,
+            channel_id=channel,
+            conversation_id=conversation,
+            user_id=user,
+            v=v,
+            traceparent=None,
+            received_at=datetime.now(UTC),
+            events=[UiEvent(type=event_type, data={"id": key, "text": "Добрий день"} | (data or {}))],
+        )
+        await self.publish([change])
+        return key
+
+    async def publish(self, changes: list[Change]) -> None:
+        envelope = FactsEnvelope(
+            type="facts.v1", event_id=new_id(), partition=0, published_at=datetime.now(UTC), changes=changes
+        )
+        await self.publisher.publish(
+            Outgoing(
+                exchange=FACTS,
+                routing_key=facts_key(0),
+                body=envelope.model_dump_json().encode(),
+                event_id=envelope.event_id,
+                type=envelope.type,
+            )
+        )
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The signals of the test stay the test's."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[str]:
+    """The address of the app, served in this loop."""
+    port = free_port()
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="off", ws="none")
+    server = _QuietServer(config)
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def stage(
+    folder: Path, amqp_url: str, mongo_url: str, mongo_prefix: str, **more_env: str
+) -> AsyncIterator[Stage]:
+    """A gateway process with two tenants; `more_env` overrides its environment."""
+    inbox_keys, gateway_keys, session_keys = Keys.new(), Keys.new(), Keys.new()
+    public_keys = {"inbox": inbox_keys.public, "gateway": gateway_keys.public}
+    wire = InboxWire(amqp_url, ServiceTokens("inbox", inbox_keys.private, public_keys))
+    wire.channels = {
+        "salon": [channel_view(TELEGRAM, None), channel_view(VIBER, ["admin", "viber-only"])],
+        "clinic": [channel_view(CLINIC, None)],
+    }
+    await declare(amqp_url, [live_stream(wire.epoch)])
+    users_file = folder / "users.json"
+    write_users(users_file)
+    async with serving(wire.app()) as inbox_url:
+        port, internal_port = free_port(), free_port()
+        env = {
+            "PATH": os.environ["PATH"],
+            "RABBITMQ_URL": amqp_url,
+            "MONGO_URL": mongo_url,
+            "ROZMOVA_MONGO_PREFIX": mongo_prefix,
+            "ROZMOVA_PUBLIC_PORT": str(port),
+            "ROZMOVA_INTERNAL_PORT": str(internal_port),
+            "ROZMOVA_SERVICE_KEY": gateway_keys.private,
+            "ROZMOVA_SERVICE_PUBLIC_KEYS": json.dumps(public_keys),
+            "ROZMOVA_INBOX_URL": inbox_url,
+            "ROZMOVA_SESSION_KEY": session_keys.private,
+            "ROZMOVA_USERS_FILE": str(users_file),
+            "ROZMOVA_REST_PER_S_USER": "0",
+            "ROZMOVA_REST_PER_S_TENANT": "0",
+        } | more_env
+        gateway = Gateway(folder, env, port, internal_port)
+        publisher = Publisher(amqp_url, "test")
+        try:
+            await gateway.start()
+            yield Stage(amqp_url, wire, gateway, publisher)
+        finally:
+            await publisher.close()
+            await gateway.http.aclose()
+            await gateway.stop()
+
+
+def write_users(path: Path, users: list[tuple[str, str, list[str]]] | None = None) -> None:
+    write_private(
+        path,
+        json.dumps(
+            {
+                "tenants": [{"id": "salon", "title": "Салон"}, {"id": "clinic", "title": "Клініка"}],
+                "users": [
+                    {"id": f"u-{login}", "tenant": tenant, "login": login, "name": login.title(),
+                     "password": PASSWORD, "roles": roles}
+                    for login, tenant, roles in (users or USERS)
+                ],
+            }
+        ),
+    )  # fmt: skip

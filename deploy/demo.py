@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,13 +16,15 @@ from state import STATE, Ports, Secrets
 
 DEMO_FILE = STATE / "demo.json"
 _KIND = "telegram_bot"
+_CONNECTOR_DEADLINE_SECONDS = 30
 _SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
 
 
 def prepare(ports: Ports, secrets: Secrets) -> None:
     """Connects what is not connected yet, and writes demo.json; a second time it changes nothing."""
     gateway, sandbox = f"http://127.0.0.1:{ports.public(0)}", f"http://127.0.0.1:{ports.public(10)}"
-    channels = [_channel_of(tenant, gateway, sandbox, secrets) for tenant in TENANTS]
+    webhooks = f"http://127.0.0.1:{ports.public(1)}/"
+    channels = [_channel_of(tenant, gateway, sandbox, webhooks, secrets) for tenant in TENANTS]
     demo = {
         "gateway": gateway,
         "sandbox": sandbox,
@@ -41,11 +44,18 @@ def print_addresses() -> None:
     say(f"All of it     {DEMO_FILE.relative_to(STATE.parent)}")
 
 
-def _channel_of(tenant: Tenant, gateway: str, sandbox: str, secrets: Secrets) -> dict[str, object]:
+def _channel_of(
+    tenant: Tenant, gateway: str, sandbox: str, webhooks: str, secrets: Secrets
+) -> dict[str, object]:
     token = _login(gateway, _admin_of(tenant), secrets)
     bearer = {"Authorization": f"Bearer {token}"}
-    known = _call("GET", f"{gateway}/api/v1/bootstrap", None, bearer)["channels"]
+    known = _call("GET", f"{gateway}/api/v1/channels", None, bearer)
     channel = next((each for each in known if each["kind"] == _KIND), None)
+    _wait_for_connector(gateway, bearer)
+    if channel is not None and not channel["webhook_url"].startswith(webhooks):
+        say(f"{tenant.title}: the ports moved, connecting its bot anew (a new channel; old dialogues stay).")
+        _call("DELETE", f"{gateway}/api/v1/channels/{channel['id']}", None, bearer)
+        channel = None
     if channel is None:
         order = {
             "kind": _KIND,
@@ -66,6 +76,21 @@ def _channel_of(tenant: Tenant, gateway: str, sandbox: str, secrets: Secrets) ->
     }
 
 
+def _wait_for_connector(gateway: str, bearer: dict[str, str]) -> None:
+    """A connector announces itself over the bus a moment after it is ready."""
+    deadline = time.monotonic() + _CONNECTOR_DEADLINE_SECONDS
+    while True:
+        kinds = _call("GET", f"{gateway}/api/v1/channel-kinds", None, bearer)
+        if any(each["kind"] == _KIND and each["available"] for each in kinds):
+            return
+        if time.monotonic() > deadline:
+            raise Problem(
+                f"The gateway hears no connector for {_KIND} after {_CONNECTOR_DEADLINE_SECONDS} s. "
+                "See make logs S=ingest-telegram and make logs S=gateway"
+            )
+        time.sleep(0.2)
+
+
 def _admin_of(tenant: Tenant) -> User:
     return next(user for user in USERS if user.tenant == tenant.id and "admin" in user.roles)
 
@@ -83,7 +108,7 @@ def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
     except urllib.error.HTTPError as exc:
         with exc:
             words = exc.read(1000).decode(errors="replace")

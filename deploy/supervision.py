@@ -255,7 +255,7 @@ def _refuse_taken_ports(processes: Sequence[Process]) -> None:
             if port and not port_is_free(int(port)):
                 raise Problem(
                     f"{process.name} cannot have port {port}: somebody listens there. See who with "
-                    f"`ss -ltnp 'sport = :{port}'`, or move all ports: make up ROZMOVA_PORT_BASE=18080"
+                    f"`ss -ltnp 'sport = :{port}'`, or move all ports: make up ROZMOVA_PORT_BASE=<another>"
                 )
 
 

@@ -76,7 +76,7 @@ def _up() -> int:
     import roster
     import supervision
     import window
-    from state import STATE, Ports, Secrets
+    from state import STATE, Secrets
 
     began = time.monotonic()
     scale = roster.parse_scale(os.environ.get("SCALE", ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from msgkit.testing.processes import process_started_at
+from msgkit.testing.processes import DetachedProcess, process_started_at
 from msgkit.testing.servers import MongoServer, RabbitMQServer, VirtualHosts, drop_databases
 from msgkit.testing.system import System
 
@@ -97,7 +97,7 @@ def system(servers_folder: Path) -> Iterator[System]:
 
 
 def _clear_abandoned_sessions() -> None:
-    """Ends the servers of sessions that were killed before they could."""
+    """Ends the servers and systems of sessions that were killed before they could."""
     for owner_file in _TEST_FOLDER.glob("*/owner.json"):
         try:
             owner = json.loads(owner_file.read_text())
@@ -106,7 +106,7 @@ def _clear_abandoned_sessions() -> None:
         if process_started_at(owner["pid"]) == owner["started_at"]:
             continue
         folder = owner_file.parent
-        for server in (RabbitMQServer(folder / "rabbitmq"), MongoServer(folder / "mongodb")):
-            server.kill()
-            server.stop()
+        for pid_file in folder.rglob("*.pid"):
+            if pid_file.name != "rabbitmq-own.pid":  # the broker's, which names the same process as ours
+                DetachedProcess(pid_file.stem, pid_file, folder / "log").kill()
         shutil.rmtree(folder, ignore_errors=True)

@@ -56,8 +56,8 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 class Client:
     """A client's phone, in blocking calls."""
 
-    def __init__(self, system: System) -> None:
-        self._http = httpx2.Client(base_url=system.sandbox_url, timeout=30)
+    def __init__(self, system: System, http: httpx2.Client) -> None:
+        self._http = http
         self.id = new_client()
         self._base = f"/control/{system.channels['salon']['id']}/clients/{self.id}"
 
@@ -72,8 +72,9 @@ class Client:
 
 
 @pytest.fixture
-def client(system: System) -> Client:
-    return Client(system)
+def client(system: System) -> Iterator[Client]:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as http:
+        yield Client(system, http)
 
 
 def open_window(context: BrowserContext, system: System, login: str) -> tuple[Page, list[str]]:

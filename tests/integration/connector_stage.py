@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-
 from typing import Any
 
 import aio_pika
@@ -118,11 +118,6 @@ class Stage:
     journal: asyncio.Queue[dict[str, Any]]
     out_seq: dict[int, int] = field(default_factory=dict)
 
-    def caller(self, tenant: str = "salon") -> dict[str, str]:
-        """The headers of a call from gateway."""
-        tokens = ServiceTokens("gateway", GATEWAY_SEED, {})
-        return {"authorization": f"Bearer {tokens.issue(SERVICE, tenant_id=tenant, user_id='olena')}"}
-
     async def put_account(
         self, channel_id: str = CHANNEL, *, token: str = TOKEN, tenant: str = "salon", **more: Any
     ) -> httpx2.Response:
@@ -134,12 +129,12 @@ class Stage:
             **more,
         }
         return await self.internal.put(
-            f"/internal/accounts/{channel_id}", json=body, headers=self.caller(tenant)
+            f"/internal/accounts/{channel_id}", json=body, headers=caller_headers(tenant)
         )
 
     async def activate(self, channel_id: str = CHANNEL, tenant: str = "salon") -> httpx2.Response:
         return await self.internal.post(
-            f"/internal/accounts/{channel_id}/activate", headers=self.caller(tenant)
+            f"/internal/accounts/{channel_id}/activate", headers=caller_headers(tenant)
         )
 
     async def connected(self, channel_id: str = CHANNEL, *, token: str = TOKEN, tenant: str = "salon") -> str:
@@ -249,14 +244,43 @@ def make_settings(amqp_url: str, mongo_url: str, mongo_prefix: str, api_url: str
     return Settings(**values)
 
 
+def process_environment(
+    amqp_url: str, mongo_url: str, mongo_prefix: str, api_url: str, public_port: int, internal_port: int
+) -> dict[str, str]:
+    """The environment of `python -m ingest_telegram.app`."""
+    return {
+        "RABBITMQ_URL": amqp_url,
+        "MONGO_URL": mongo_url,
+        "ROZMOVA_MONGO_PREFIX": mongo_prefix,
+        "ROZMOVA_PUBLIC_PORT": str(public_port),
+        "ROZMOVA_INTERNAL_PORT": str(internal_port),
+        "ROZMOVA_SERVICE_KEY": SERVICE_SEED,
+        "ROZMOVA_SERVICE_PUBLIC_KEYS": json.dumps({"gateway": GATEWAY_PUBLIC}),
+        "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{public_port}",
+        "ROZMOVA_INTERNAL_URL": f"http://127.0.0.1:{internal_port}",
+        "ROZMOVA_API_BASES": json.dumps([api_url]),
+        "ROZMOVA_CREDENTIAL_KEYS": json.dumps({"primary": "k1", "keys": {"k1": CREDENTIAL_KEY}}),
+    }
+
+
+def caller_headers(tenant: str = "salon") -> dict[str, str]:
+    """The headers of a call from gateway."""
+    token = ServiceTokens("gateway", GATEWAY_SEED, {}).issue(SERVICE, tenant_id=tenant, user_id="olena")
+    return {"authorization": f"Bearer {token}"}
+
+
 @asynccontextmanager
 async def running(
-    api: BotApi, amqp_url: str, mongo_url: str, mongo_prefix: str, *, watch: bool = True
+    api: BotApi, amqp_url: str, mongo_url: str, mongo_prefix: str, *, watch: bool = True, serve: bool = True
 ) -> AsyncIterator[Stage]:
-    """A replica that runs while the block does; `watch` False leaves the bus unread."""
+    """A replica that runs while the block does.
+
+    `watch` False leaves the bus unread; `serve` False starts no replica: one runs elsewhere.
+    """
     settings = make_settings(amqp_url, mongo_url, mongo_prefix, api.wire.url)
     service = build_ingest(TelegramBotConnector(TelegramClient(KIND)), settings)
-    await service.start()
+    if serve:
+        await service.start()
     publisher = Publisher(amqp_url, "test")
     mongo = Mongo(mongo_url, settings.database_name(SERVICE))
     inbound: asyncio.Queue[Any] = asyncio.Queue()
@@ -273,8 +297,9 @@ async def running(
         yield Stage(api, service, mongo.database, publisher, public, internal, inbound, journal)
     finally:
         try:
-            async with asyncio.timeout(30):
-                await service.drain()
+            if serve:
+                async with asyncio.timeout(30):
+                    await service.drain()
         finally:
             await service.stop()
             await public.aclose()
@@ -282,6 +307,8 @@ async def running(
             await publisher.close()
             await connection.close()
             mongo.close()
+            # aio-pika closes connections that never came to be when they are collected, which needs a loop.
+            gc.collect()
 
 
 async def _watch(

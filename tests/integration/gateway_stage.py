@@ -1,4 +1,4 @@
-"""A stage for tests of the gateway: the real process, a wire that speaks as inbox, windows that keep count."""
+"""A stage for tests of the gateway: the real process, a wire that speaks as inbox, windows that count."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from websockets.typing import Origin, Subprotocol
 from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
 from msgkit.contracts.ids import new_id
 from msgkit.contracts.internal_api import LiveEpoch
-from msgkit.contracts.topology import FACTS, facts_key, live_stream
+from msgkit.contracts.manifest import Abilities, Limit, Manifest, ManifestAnnounced
+from msgkit.contracts.topology import ANNOUNCEMENT_KEY, FACTS, PRESENCE, facts_key, live_stream
 from msgkit.contracts.views import ChannelSettings, ChannelView, Counters
 from msgkit.runtime.bus import Outgoing, Publisher, declare
 from msgkit.runtime.problems import install_problem_handlers
@@ -127,7 +128,7 @@ class Window:
     async def next(self, timeout: float = 10) -> dict[str, Any]:
         """The next frame, after its position was checked and taken over."""
         async with asyncio.timeout(timeout):
-            frame = json.loads(await self.socket.recv())
+            frame: dict[str, Any] = json.loads(await self.socket.recv())
         self.frames.append(frame)
         match frame["type"]:
             case "ready":
@@ -197,7 +198,7 @@ class Gateway:
                 with contextlib.suppress(httpx2.TransportError):
                     if (await self.http.get("/health/ready")).status_code == 200:
                         return
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # pace: a process that starts has no event to wait for
 
     async def stop(self) -> bool:
         return await asyncio.to_thread(self.process.stop, 30)
@@ -210,6 +211,7 @@ class Gateway:
     async def login(self, login: str, password: str = PASSWORD) -> str:
         answer = await self.http.post("/api/v1/auth/login", json={"login": login, "password": password})
         assert answer.status_code == 200, answer.text
+        self.http.cookies.clear()  # every login of a test is another browser
         return str(answer.json()["access_token"])
 
     async def ticket(self, token: str) -> str:
@@ -263,6 +265,7 @@ class Stage:
         v: int | None = None,
         user: str | None = None,
         data: dict[str, Any] | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Publish one fact as inbox does; returns the `data.id` of its event."""
         key = new_id()
@@ -272,12 +275,48 @@ class Stage:
             conversation_id=conversation,
             user_id=user,
             v=v,
-            traceparent=None,
+            traceparent=traceparent,
             received_at=datetime.now(UTC),
             events=[UiEvent(type=event_type, data={"id": key, "text": "Добрий день"} | (data or {}))],
         )
         await self.publish([change])
         return key
+
+    async def announce(self, kind: str) -> None:
+        """Say as a connector of this kind that it is there."""
+        abilities = Abilities(
+            bot=True, buttons=True, edit=True, delete=True, typing=True, receipts=False, knows_phone=False,
+            needs_prior_inbound=True, media_kinds=[],
+        )  # fmt: skip
+        manifest = Manifest(
+            kind=kind,
+            title=kind.title(),
+            service=f"ingest-{kind}",
+            abilities=abilities,
+            limits={
+                "text": Limit(value=4096, unit="utf16_units", source="https://core.telegram.org/bots/api")
+            },
+            reply_window_hours=None,
+            credentials_schema={"type": "object"},
+        )
+        announced = ManifestAnnounced(
+            type="manifest.announced.v1",
+            manifest=manifest,
+            internal_url="http://127.0.0.1:1",
+            instance="test",
+            at=datetime.now(UTC),
+        )
+        body = announced.model_dump_json().encode()
+        await self.publisher.publish(
+            Outgoing(PRESENCE, ANNOUNCEMENT_KEY, body, new_id(), ANNOUNCEMENT_KEY, persistent=False)
+        )
+
+    async def kinds(self, bearer: dict[str, str]) -> list[dict[str, Any]]:
+        """What the gateway heard of."""
+        found: list[dict[str, Any]] = (
+            await self.gateway.http.get("/api/v1/channel-kinds", headers=bearer)
+        ).json()
+        return found
 
     async def publish(self, changes: list[Change]) -> None:
         envelope = FactsEnvelope(
@@ -310,7 +349,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # pace: the line above says why
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -349,6 +388,7 @@ async def stage(
             "ROZMOVA_USERS_FILE": str(users_file),
             "ROZMOVA_REST_PER_S_USER": "0",
             "ROZMOVA_REST_PER_S_TENANT": "0",
+            "ROZMOVA_TICKETS_PER_MINUTE_USER": "0",
         } | more_env
         gateway = Gateway(folder, env, port, internal_port)
         publisher = Publisher(amqp_url, "test")

@@ -320,7 +320,7 @@ async def eventually(read: Callable[[], Any], wanted: Callable[[Any], bool], tim
                 value = await read()
                 if wanted(value):
                     return value
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # pace: another task is at work
     except TimeoutError:
         raise AssertionError(f"not within {timeout_s:g} s; the last value was {value!r}") from None
 

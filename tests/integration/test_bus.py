@@ -89,7 +89,7 @@ async def test_our_own_cancellation_stays_a_cancellation(amqp_url: str) -> None:
     publisher = Publisher(amqp_url, "test")
     await publisher.connect()
     task = asyncio.ensure_future(publisher.publish_all([outgoing(number) for number in range(1000)]))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # pace: the task must have begun
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-
 from connector_stage import CLIENT, BotApi, Stage, running
+
 from msgkit.contracts.events import MessageReceived
 from msgkit.contracts.words import MessageState
 

@@ -377,6 +377,27 @@ async def test_counters_come_when_something_changed_and_not_more_than_once_a_sec
         assert len(asked) <= 4
 
 
+# What is measured
+
+
+async def test_the_way_to_the_window_is_measured_and_traced(
+    tmp_path: Path, amqp_url: str, mongo_url: str, own_prefix: str
+) -> None:
+    traces = tmp_path / "traces"
+    async with stage(tmp_path, amqp_url, mongo_url, own_prefix, ROZMOVA_TRACES_DIR=str(traces)) as on:
+        async with on.gateway.window(await on.gateway.login("olena")) as first:
+            trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+            key = await on.tell(traceparent=f"00-{trace_id}-00f067aa0ba902b7-01")
+            await first.until_event(key)
+            async with on.gateway.window(await on.gateway.login("olena")) as second:
+                await second.until_event(key)
+            assert await _metric(on, 'rozmova_visible_seconds_count{kind="telegram_bot"}') == 1
+        assert await on.gateway.stop()
+        written = "".join([file.read_text() for file in await asyncio.to_thread(list, traces.iterdir())])
+        assert written.count('"socket.push"') == 1
+        assert trace_id in written
+
+
 # Faults
 
 
@@ -401,8 +422,8 @@ async def test_a_window_that_does_not_read_is_cut_while_others_live(
                     await on.publish([_big_change(n)])
                 assert max(await reading) < 2.0
                 async with asyncio.timeout(20):
-                    while await _metric(on, "rozmova_ws_connections") > 1:  # noqa: ASYNC110 - a gauge has no event
-                        await asyncio.sleep(0.1)
+                    while await _metric(on, "rozmova_ws_connections") > 1:  # noqa: ASYNC110
+                        await asyncio.sleep(0.1)  # pace: a gauge has no event
                 slow.transport.abort()
             await healthy.until_event(await on.tell())
         assert on.gateway.rss_mb() < 130
@@ -428,21 +449,40 @@ async def test_a_killed_broker_costs_no_event(tmp_path: Path, mongo_url: str, ow
     server = RabbitMQServer(tmp_path / "rabbitmq")
     try:
         await asyncio.to_thread(server.start)
+        async with (
+            stage(tmp_path, server.url, mongo_url, own_prefix) as on,
+            on.gateway.window(await on.gateway.login("olena")) as window,
+        ):
+            first = [await on.tell() for _ in range(20)]
+            await window.until_event(first[-1])
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            second: list[str] = []
+            async with asyncio.timeout(40):
+                while len(second) < 20:
+                    with contextlib.suppress(bus.PublishUnknown, bus.PublishUnroutable):
+                        second.append(await on.tell())
+            await window.until_event(second[-1], 30)
+            seen = [key for key in window.ids() if key in {*first, *second}]
+            assert seen == first + second
+            assert window.resyncs == 0
+    finally:
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.stop)
+
+
+async def test_connectors_are_heard_after_the_broker_was_killed(
+    tmp_path: Path, mongo_url: str, own_prefix: str
+) -> None:
+    server = RabbitMQServer(tmp_path / "rabbitmq")
+    try:
+        await asyncio.to_thread(server.start)
         async with stage(tmp_path, server.url, mongo_url, own_prefix) as on:
-            async with on.gateway.window(await on.gateway.login("olena")) as window:
-                first = [await on.tell() for _ in range(20)]
-                await window.until_event(first[-1])
-                await asyncio.to_thread(server.kill)
-                await asyncio.to_thread(server.start)
-                second = []
-                async with asyncio.timeout(40):
-                    while len(second) < 20:
-                        with contextlib.suppress(bus.PublishUnknown, bus.PublishUnroutable):
-                            second.append(await on.tell())
-                await window.until_event(second[-1], 30)
-                seen = [key for key in window.ids() if key in {*first, *second}]
-                assert seen == first + second
-                assert window.resyncs == 0
+            bearer = {"Authorization": f"Bearer {await on.gateway.login('olena')}"}
+            await _until_heard(on, "before", bearer)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await _until_heard(on, "after", bearer)
     finally:
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.stop)
@@ -473,6 +513,15 @@ async def test_sigterm_sends_everybody_away_and_the_next_process_takes_them_back
             assert again.ready["mode"] == "resumed"
             await again.until_event(missed[-1])
             assert [key for key in again.ids() if key in {before, *missed}] == [before, *missed]
+
+
+async def _until_heard(on: Stage, kind: str, bearer: dict[str, str]) -> None:
+    """Announce as a connector does, again and again, until the gateway knows the kind."""
+    async with asyncio.timeout(20):
+        while kind not in {known["kind"] for known in await on.kinds(bearer)}:
+            with contextlib.suppress(bus.PublishUnknown, bus.PublishUnroutable):
+                await on.announce(kind)
+            await asyncio.sleep(0.2)  # pace: a connector repeats itself
 
 
 def _big_change(n: int) -> Change:

@@ -1,4 +1,4 @@
-"""The straight road: a fact from the bus to the log, the socket's envelope, the lists, the answer and back."""
+"""The straight road: a fact from the bus to the log, the envelope, the lists, the answer and back."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from msgkit.testing.ledger import Answer, Ledger, check
 
 KEPT = Ledger(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inbox.app import build
-
 from msgkit.runtime.partition_reader import PartitionReader, _Taken
 from msgkit.runtime.service import run
 
@@ -18,7 +17,7 @@ async def acknowledge_then_write(self: PartitionReader, batch: Sequence[_Taken])
     await _together(self, batch)
 
 
-async def too_late(_: PartitionReader, __: Sequence[_Taken]) -> None:
+async def too_late(self: PartitionReader, batch: Sequence[_Taken]) -> None:
     """The acknowledgement after the write: it went out already."""
 
 

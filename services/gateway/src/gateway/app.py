@@ -37,7 +37,6 @@ from msgkit.runtime.tokens import ServiceTokens
 
 PREFIX = "/api/v1"
 BODY_MAX_BYTES = 256 * 1024
-TICKETS_PER_MINUTE = 60
 
 
 def build() -> Service:
@@ -57,10 +56,11 @@ def build() -> Service:
         issuers_of([issuer.model_dump() for issuer in settings.issuers]),
         utc_now,
     )
+    passwords = Passwords()
     auth = Auth(
         store,
         access_tokens,
-        Passwords(),
+        passwords,
         Revocations(),
         utc_now,
         per_minute_account=settings.login_per_minute_account,
@@ -83,7 +83,8 @@ def build() -> Service:
         Buckets(settings.rest_per_s_user, settings.rest_per_s_user * 5, time.monotonic),
         Buckets(settings.rest_per_s_tenant, settings.rest_per_s_tenant * 2, time.monotonic),
     )
-    tickets = Buckets(TICKETS_PER_MINUTE / 60, TICKETS_PER_MINUTE / 2, time.monotonic)
+    per_minute = settings.tickets_per_minute_user
+    tickets = Buckets(per_minute / 60, per_minute / 2, time.monotonic)
     desk = ChannelDesk(inbox, known_channels, manifests, connectors)
     public = _public(
         settings,
@@ -123,6 +124,7 @@ def build() -> Service:
         await publisher.close()
         await connectors.aclose()
         await inbox_http.aclose()
+        passwords.close()
         mongo.close()
 
     return Service(

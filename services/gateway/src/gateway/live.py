@@ -46,7 +46,9 @@ PREFETCH = 500
 MARKER_WITHIN_SECONDS = 10.0
 MARK_EVERY_SECONDS = 30.0
 """A stream in which nothing happens still moves: positions do not age, and a deaf consumer is noticed."""
-PAUSE_MAX_SECONDS = 2.0
+PAUSE_MAX_SECONDS = 1.0
+CHECK_SECONDS = 0.25
+PUBLISH_AGAIN_SECONDS = 0.25
 CONVERSATIONS_REMEMBERED = 100_000
 CHANNEL_EVENTS: Final = "channel."
 
@@ -183,7 +185,7 @@ class Live:
         try:
             channel = await self._attach(connection)
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch(connection))
+                tasks.create_task(self._watch(connection, channel))
                 tasks.create_task(self._mark())
                 await self._read(channel)
         finally:
@@ -313,16 +315,8 @@ class Live:
             came_back = asyncio.Event()
             self._markers[marker.event_id] = came_back
             try:
-                await self._publisher.publish(
-                    Outgoing(
-                        exchange=FACTS,
-                        routing_key=MARKER_KEY,
-                        body=marker.model_dump_json().encode(),
-                        event_id=marker.event_id,
-                        type=marker.type,
-                    )
-                )
                 async with asyncio.timeout(MARKER_WITHIN_SECONDS):
+                    await self._publish(marker)
                     await came_back.wait()
             except TimeoutError:
                 raise _Deaf from None
@@ -335,6 +329,21 @@ class Live:
             await asyncio.sleep(MARK_EVERY_SECONDS)
             await self._follow_epoch()
 
+    async def _publish(self, marker: FactsEnvelope) -> None:
+        outgoing = Outgoing(
+            exchange=FACTS,
+            routing_key=MARKER_KEY,
+            body=marker.model_dump_json().encode(),
+            event_id=marker.event_id,
+            type=marker.type,
+        )
+        while True:
+            try:
+                return await self._publisher.publish(outgoing)
+            except PublishUnknown:
+                # It has a connection of its own, which may come back later than the one we read from.
+                await asyncio.sleep(PUBLISH_AGAIN_SECONDS)
+
     async def _follow_epoch(self) -> None:
         try:
             epoch = (await self._inbox.live()).epoch
@@ -343,11 +352,10 @@ class Live:
         if epoch != self.epoch:
             raise _Moved(epoch)
 
-    async def _watch(self, connection: AbstractConnection) -> None:
-        closed = asyncio.ensure_future(asyncio.shield(connection.closed()))
-        await asyncio.wait({closed})
-        if not closed.cancelled():
-            closed.exception()  # looked at, so that nobody warns of it
+    async def _watch(self, connection: AbstractConnection, channel: UnderlayChannel) -> None:
+        # Looked at, not waited for: of a connection that is lost the client completes no future of ours.
+        while not (connection.is_closed or channel.is_closed):  # noqa: ASYNC110
+            await asyncio.sleep(CHECK_SECONDS)  # pace: see above
         raise ConnectionError("the connection to RabbitMQ was lost")
 
     async def _renew(self) -> None:

@@ -90,6 +90,9 @@ class Settings(ServiceSettings):
     rest_per_s_tenant: float = Field(
         default=200, ge=0, description="Calls per second and tenant; 0: no limit"
     )
+    tickets_per_minute_user: float = Field(
+        default=60, ge=0, description="New sockets per minute and user; 0: no limit"
+    )
     sockets_per_user: int = Field(default=20, ge=1, description="Open windows of one user on one replica")
 
     def origins(self) -> frozenset[str]:

@@ -48,7 +48,8 @@ MERGE_SECONDS = 0.005
 """Under load, events of this span travel in one frame; alone, an event goes at once."""
 BESIDE_MAX_FRAMES = 256
 BESIDE_MAX_CHARS = 1024 * 1024
-CACHED_FRAMES = 256
+CACHED_CHARS = 1024 * 1024
+"""Of joined events, for the sockets that want the same right now; the newest ones stay in any case."""
 COUNTERS_TICK_SECONDS = 0.25
 COUNTERS_SETTLE_SECONDS = 0.4
 """Inbox counts from what it writes after it published: asked too early it gives the old counts."""
@@ -107,12 +108,17 @@ class _Body:
     pushes: tuple[Push, ...]
 
 
+_BODY_CHARS = 500
+"""What one costs besides its events."""
+
+
 class Bodies:
     """Joins events once per access set, however many sockets want them."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
-        self._known: OrderedDict[tuple[object, ...], _Body | None] = OrderedDict()
+        self._known: OrderedDict[tuple[object, ...], _Body] = OrderedDict()
+        self._chars = 0
 
     def after(self, pos: int, access: Access) -> _Body | None:
         """What follows `pos`; None if nothing does."""
@@ -124,13 +130,16 @@ class Bodies:
         # Nothing per viewer is in most frames: then the user is no part of the key.
         user = access.user_id if _concerns(entries, access) else ""
         key = (self._live.generation, pos, entries[-1].pos, access.tenant_id, access.channels, user)
-        if key in self._known:
-            return self._known[key]
+        known = self._known.get(key)
+        if known is not None:
+            return known
         pushes = tuple(push for entry in entries for push in entry.pushes if access.admits(push))
         body = _Body(",".join(push.data for push in pushes), entries[-1].pos, entries[-1].id, pushes)
         self._known[key] = body
-        if len(self._known) > CACHED_FRAMES:
-            self._known.popitem(last=False)
+        self._chars += _BODY_CHARS + len(body.events)
+        while self._chars > CACHED_CHARS and len(self._known) > 1:
+            _, old = self._known.popitem(last=False)
+            self._chars -= _BODY_CHARS + len(old.events)
         return body
 
 

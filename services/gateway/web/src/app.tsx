@@ -1,5 +1,5 @@
 /** Which screen: waiting, login, no access, or the desk with its three panes. */
-import { Drawer, Loader, Modal } from '@mantine/core'
+import { Drawer, Loader } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { useCallback, useState, useSyncExternalStore } from 'react'
 import { ChatList } from './components/chat-list'
@@ -10,6 +10,7 @@ import { Dialogue } from './components/dialogue'
 import { Header } from './components/header'
 import { ListTabs } from './components/list-tabs'
 import { LoginForm, LoginPage, NoAccessPage } from './components/login'
+import { Question } from './components/question'
 import { cx, useDesk, useRoute } from './hooks'
 import { t } from './i18n'
 import styles from './app.module.css'
@@ -25,11 +26,10 @@ export function App() {
     <>
       <Window />
       {session === 'active' ? <ConnectionStrip /> : (
-        <Modal opened onClose={() => undefined} withCloseButton={false} closeOnEscape={false} closeOnClickOutside={false} centered
-          lockScroll={false} title={t.login.expired} transitionProps={{ duration: 0 }}>
+        <Question title={t.login.expired} onClose={null}>
           <p className={styles.hint}>{t.login.expiredHint}</p>
           <LoginForm />
-        </Modal>
+        </Question>
       )}
     </>
   )
@@ -53,17 +53,25 @@ function Window() {
   return (
     <div className={cx(styles.window, chat !== null && styles.opened)}>
       <div className={styles.header}><Header /></div>
-      <div className={styles.lists} data-list={list}>
+      <nav className={styles.lists} data-list={list} aria-label={t.list.landmark}>
         <ListTabs />
         <ChatList onOpen={open} />
-      </div>
+      </nav>
       <Dialogue onPanel={wide ? null : () => setPanel(true)} />
       {wide && <aside className={styles.panel} aria-label={t.panel.landmark}><ClientPanel /></aside>}
       {!wide && (
-        <Drawer opened={panel && chat !== null} onClose={() => setPanel(false)} position="right" size={360} title={t.panel.landmark}
-          lockScroll={false} closeButtonProps={{ 'aria-label': t.panel.close }}>
-          <ClientPanel />
-        </Drawer>
+        <Drawer.Root opened={panel && chat !== null} onClose={() => setPanel(false)} position="right" size={360} lockScroll={false}>
+          <Drawer.Overlay />
+          <Drawer.Content>
+            <Drawer.Body>
+              <div className={styles.drawerHead}>
+                <Drawer.Title>{t.panel.landmark}</Drawer.Title>
+                <Drawer.CloseButton aria-label={t.panel.close} />
+              </div>
+              <ClientPanel />
+            </Drawer.Body>
+          </Drawer.Content>
+        </Drawer.Root>
       )}
     </div>
   )

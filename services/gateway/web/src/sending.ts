@@ -1,6 +1,7 @@
 /** Sends what the operator wrote: at once on the screen, in order per chat, never twice. */
 import type { Api } from './api'
 import { Refused, Unreachable } from './session'
+import { lastN } from './store/dialogues'
 import type { Pending } from './store/outbox'
 import type { Store } from './store/store'
 import type { Message } from './wire'
@@ -56,13 +57,17 @@ export class Sending {
     for (const pending of this.#parts.store.outbox.all()) void this.#drain(pending.conversation_id)
   }
 
-  /** Asks the server to send a failed message again; false when it cannot. */
+  /** Sends a failed message again: the same one where the server can, else its text as a new one. False if neither went. */
   async retry(message: Message): Promise<boolean> {
+    const { api, store } = this.#parts
     try {
-      this.#parts.store.dialogues.put(await this.#parts.api.retry(message.id))
+      store.dialogues.put(await api.retry(message.id))
       return true
-    } catch {
-      return false
+    } catch (error) {
+      const unknown = error instanceof Refused && (error.status === 404 || error.status === 405)
+      if (!unknown || !message.text) return false
+      this.write(message.conversation_id, message.text, lastN(store.dialogues.get(message.conversation_id)?.items ?? []))
+      return true
     }
   }
 

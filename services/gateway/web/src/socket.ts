@@ -124,10 +124,10 @@ export class LiveSocket {
       }
       case 'batch': {
         const mine = this.#position
-        // A batch that leaves the position where it is (fresh counters) is news too.
-        const still = mine !== null && frame.pos === mine.pos && frame.prev === mine.pos
-        if (!mine || (frame.pos <= mine.pos && !still)) break
+        if (!mine) break
+        // `prev` first: a batch of what has no place in the stream (fresh counters) begins and ends where we are.
         if (frame.prev !== mine.pos) {
+          if (frame.pos <= mine.pos) break
           // A gap. The position stays, so the next hello asks for exactly what is missing.
           this.#again()
           break

@@ -110,6 +110,16 @@ describe('the first connection', () => {
 })
 
 describe('a position', () => {
+  it('stays where it is when a frame carries only what has no place in the stream', async () => {
+    socket.start()
+    const end = await greet(ready('fresh', 7))
+    end.say(batch(7, 7))
+    end.say(batch(7, 9))
+    end.say(batch(9, 9))
+    expect(taken).toEqual([7, 9, 9])
+    expect(end.closed).toBe(false)
+  })
+
   it('ignores what was applied already', async () => {
     socket.start()
     const end = await greet(ready('fresh', 7))

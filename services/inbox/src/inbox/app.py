@@ -54,7 +54,7 @@ def assemble(settings: Settings) -> Inbox:
     """The parts of a replica, joined; nothing is connected yet."""
     amqp_url = settings.rabbitmq_url.get_secret_value()
     mongo = Mongo(settings.mongo_url.get_secret_value(), settings.database_name(NAME))
-    store = Store(mongo.database)
+    store = Store(mongo.database, mongo.loose_database)
     publisher = Publisher(amqp_url, NAME)
     membership = Membership(mongo.database, NAME, settings.instance)
     channels = ChannelBook(store)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from inbox.domain import (
@@ -25,13 +26,13 @@ from inbox.domain import (
     Refusal,
     State,
     TakenOver,
-    apply,
+    apply_all,
     decide,
     dedupe_id,
     referenced_ids,
     reply_message_id,
 )
-from inbox.relay import Relay, Step, advance, beside_the_log, step_of
+from inbox.relay import Relay, Step, advance, beside_the_log, start_of, step_of
 from inbox.store import STORE_TROUBLE, ChannelBook, ChannelRecord, Key, RequestNumbers, Store
 from msgkit.contracts.events import ConversationPoked, DeliveryReported, MessageReceived
 from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
@@ -140,6 +141,8 @@ class Conversations:
         """
         try:
             return await self._receive_batch(received, poked)
+        except StoreUnavailable:
+            raise
         except STORE_TROUBLE as exc:
             raise StoreUnavailable(f"MongoDB: {type(exc).__name__}") from exc
 
@@ -206,14 +209,14 @@ class Conversations:
     async def _states_for(self, work: Mapping[Key, _Work], todo: Iterable[Key]) -> dict[Key, State]:
         """The conversations of a batch with what their facts refer to in hand."""
         keys = list(todo)
-        await self._load([key for key in keys if key not in self._cache])
+        loaded = await self._load([key for key in keys if key not in self._cache])
         states: dict[Key, State] = {}
         missing: set[str] = set()
         answered: dict[Key, set[str]] = {}
         for key in keys:
             cached = self._cache.get(key)
             fact = work[key].received[0].fact
-            state = cached.state if cached is not None else _empty(fact)
+            state = cached.state if cached is not None else loaded.get(key) or _empty(fact)
             states[key] = state
             for item in work[key].received:
                 for id_ in referenced_ids(key.conversation_id, item.fact):
@@ -241,11 +244,8 @@ class Conversations:
         ]
         for key in behind:
             self._cache.pop(key, None)
-        await self._load(behind)
-        for key in behind:
-            cached = self._cache.get(key)
-            if cached is not None:
-                states[key] = cached.state.with_messages(states[key].messages.values())
+        for key, state in (await self._load(behind)).items():
+            states[key] = state.with_messages(states[key].messages.values())
 
     def _decide_batch(
         self,
@@ -279,7 +279,7 @@ class Conversations:
                 continue
             self._numbers.use(state.tenant_id, fresh)
             seen.update(event.dedupe_id for event in fresh)
-            state = _applied(state, fresh, moment)
+            state = apply_all(state, fresh, moment)
             events += fresh
             work.fresh.append(item)
             received_at = received_at or fact.recorded_at
@@ -300,7 +300,7 @@ class Conversations:
             received_at=received_at,
             trace=trace,
         )
-        return step_of(commit, replace(state, v=v))
+        return step_of(commit, state)
 
     def _relayable(self, key: Key, steps: Sequence[Step]) -> Sequence[Step]:
         """The steps, if nothing lies between the projection and them; else none: the log must be read."""
@@ -376,7 +376,7 @@ class Conversations:
             if not decision:
                 return state
             self._numbers.use(tenant_id, decision)
-            after = replace(_applied(state, decision, moment), v=moment.v)
+            after = apply_all(state, decision, moment)
             if await self._store.insert_commit(_commit_of(after, decision, moment)):
                 self._remember(key, after)
                 await self._poke(after)
@@ -460,7 +460,7 @@ class Conversations:
         commits = await self._store.commits_after(marks)
         if not commits:
             return Dialogue(states.get(key), {})
-        start = {key: states.get(key) or _start_of(commits[key])}
+        start = {key: states.get(key) or start_of(commits[key][0])}
         steps = (await advance(self._store, start, commits))[key]
         last = steps[-1].state
         ids = {id_ for step in steps for id_ in step.created | step.changed}
@@ -520,38 +520,45 @@ class Conversations:
     # ------------------------------------------------------------ the cache
 
     async def _fresh(self, key: Key, allowed: Collection[str]) -> State:
+        state = await self._caught_up(key)
+        if state is None:
+            state = (await self._load([key])).get(key)
+        if state is None or state.n == 0 or state.channel_id not in allowed:
+            raise NotFound
+        return state
+
+    async def _caught_up(self, key: Key) -> State | None:
+        """The cached conversation with what others appended meanwhile; None if reading it is cheaper."""
         cached = self._cache.get(key)
         if cached is None:
-            await self._load([key])
-        else:
-            newer = await self._store.commits_after({key: cached.state.v}, NEWER_LIMIT)
-            if len(newer.get(key, ())) == NEWER_LIMIT:
-                self._cache.pop(key, None)
-                await self._load([key])
-            elif newer:
-                steps = await advance(self._store, {key: cached.state}, newer)
-                self._remember(key, steps[key][-1].state)
-        cached = self._cache.get(key)
-        if cached is None or cached.state.n == 0 or cached.state.channel_id not in allowed:
-            raise NotFound
-        return cached.state
+            return None
+        before = cached.state
+        newer = await self._store.commits_after({key: before.v}, NEWER_LIMIT)
+        if not newer:
+            return before
+        if len(newer[key]) == NEWER_LIMIT:
+            self._cache.pop(key, None)
+            return None
+        state = (await advance(self._store, {key: before}, newer))[key][-1].state
+        self._remember(key, state)
+        return state
 
-    async def _load(self, keys: Collection[Key]) -> None:
+    async def _load(self, keys: Collection[Key]) -> dict[Key, State]:
         """Read conversations into the cache: the projection and what is newer."""
         if not keys:
-            return
+            return {}
         states = await self._store.states(keys)
         commits = await self._store.commits_after(
             {key: states[key].v if key in states else 0 for key in keys}
         )
-        starts = {key: states.get(key) or _start_of(todo) for key, todo in commits.items()}
+        starts = {key: states.get(key) or start_of(todo[0]) for key, todo in commits.items()}
         steps = await advance(self._store, starts, commits)
-        for key in keys:
-            projected = states.get(key)
-            if key in steps:
-                self._put(key, _Cached(steps[key][-1].state, projected.v if projected else 0))
-            elif projected is not None:
-                self._put(key, _Cached(projected, projected.v))
+        loaded = {**states, **{key: todo[-1].state for key, todo in steps.items()}}
+        for key, state in loaded.items():
+            cached = self._cache.get(key)
+            if cached is None or cached.state.v < state.v:  # others may have gone on while we read
+                self._put(key, _Cached(state, states[key].v if key in states else 0))
+        return loaded
 
     def _remember(self, key: Key, state: State) -> None:
         """Keep the newer one: others of this process may have gone on meanwhile."""
@@ -594,12 +601,16 @@ class Dialogue:
     newer: Mapping[str, Message]
 
 
+# The same few hundred conversations again and again, and a hash is a tenth of a message's cost.
+_conversation_id = lru_cache(maxsize=4 * CACHED)(conversation_id_of)
+
+
 def _impossible(fact: Fact, channel: ChannelRecord | None) -> str | None:
     """Why a fact cannot be true, if so: it would land in the wrong place."""
     if channel is not None and channel.tenant_id != fact.tenant_id:
         return "the channel belongs to another tenant"
     contact = getattr(fact, "contact", None)
-    if contact is not None and conversation_id_of(fact.channel_id, contact.key) != fact.conversation_id:
+    if contact is not None and _conversation_id(fact.channel_id, contact.key) != fact.conversation_id:
         return "the conversation is not that of this channel and contact"
     return None
 
@@ -611,22 +622,6 @@ def _empty(fact: Fact) -> State:
         channel_id=fact.channel_id,
         channel_kind=fact.channel_kind,
     )
-
-
-def _start_of(commits: Sequence[Commit]) -> State:
-    first = commits[0]
-    return State(
-        id=first.conversation_id,
-        tenant_id=first.tenant_id,
-        channel_id=first.channel_id,
-        channel_kind=first.channel_kind,
-    )
-
-
-def _applied(state: State, events: Iterable[Event], moment: Moment) -> State:
-    for event in events:
-        state = apply(state, event, moment)
-    return state
 
 
 def _commit_of(state: State, events: tuple[Event, ...], moment: Moment) -> Commit:

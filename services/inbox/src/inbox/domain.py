@@ -41,7 +41,8 @@ LATE_AFTER: Final = timedelta(minutes=2)
 PARKED_EDITS: Final = 100
 """Edits kept for messages that have not come; the oldest give way."""
 RECENT_ARRIVALS: Final = 8
-"""Inbound messages remembered for the order within one second of the provider."""
+"""Inbound messages of the last two seconds remembered for the order within one second of the provider."""
+ARRIVAL_SPACING: Final = timedelta(milliseconds=16)
 BLOCKED_LINE: Final = "Бот заблоковано користувачем!"
 
 View = dict[str, Any]
@@ -263,8 +264,8 @@ class State:
         return replace(self, messages={**found, **self.messages}) if found else self
 
     def keeping(self, count: int) -> State:
-        """The same with only the last `count` messages in hand."""
-        if len(self.messages) <= count:
+        """The same with only the last `count` messages in hand; done only when it is worth a copy."""
+        if len(self.messages) <= 3 * count:
             return self
         kept = sorted(self.messages.values(), key=_by_n)[-count:]
         return replace(self, messages={message.id: message for message in kept})
@@ -664,14 +665,33 @@ def _parked_for(state: State, provider_id: str, message_id: str, body: Body) -> 
 
 
 def _inbound_position(state: State, sent_at: datetime, provider_seq: int, now: datetime) -> datetime:
-    """The provider's time, between the last message of ours and now, in the provider's order."""
-    position = min(sent_at, now)
+    """The provider's time, between the last message of ours and now, in the provider's order.
+
+    Messengers tell seconds: messages of one second stand a little apart, so that one that comes late finds
+    room between its neighbours. Nobody stands before one the provider put before them.
+    """
+    earliest = state.ours_pos_at or sent_at
+    position = max(min(sent_at, now), earliest)
+    below: datetime | None = None
+    above: datetime | None = None
     for arrival in state.arrivals:
-        if arrival.provider_time == sent_at and arrival.provider_seq > provider_seq:
-            position = min(position, arrival.pos_at - timedelta(milliseconds=1))
-    if state.ours_pos_at is not None and position < state.ours_pos_at:
-        return state.ours_pos_at
-    return position
+        if (arrival.provider_time, arrival.provider_seq) < (sent_at, provider_seq):
+            below = arrival.pos_at if below is None else max(below, arrival.pos_at)
+            if arrival.provider_time == sent_at:
+                position = max(position, arrival.pos_at + ARRIVAL_SPACING)
+        else:
+            above = arrival.pos_at if above is None else min(above, arrival.pos_at)
+    if below is not None:
+        position = max(position, below)
+    if above is not None and position >= above:
+        room = above - (below if below is not None else above - 2 * ARRIVAL_SPACING)
+        position = max(_whole_ms(above - room / 2), earliest)
+    # `now` does not go back behind anything that stands, so this keeps the order too.
+    return min(position, max(now, below or now))
+
+
+def _whole_ms(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _quoted(state: State, command: MessageReceived) -> tuple[str | None, Quoted | None]:
@@ -927,10 +947,14 @@ def fold(state: State, commit: Commit) -> State:
     """The conversation after this commit, which must be the next one."""
     if commit.v != state.v + 1:
         raise ValueError(f"commit {commit.v} of {state.id} cannot follow {state.v}: the log has a gap")
-    moment = Moment(commit.v, commit.at)
-    for event in commit.events:
+    return apply_all(state, commit.events, Moment(commit.v, commit.at))
+
+
+def apply_all(state: State, events: Iterable[Event], moment: Moment) -> State:
+    """The conversation after all events of one commit."""
+    for event in events:
         state = apply(state, event, moment)
-    return replace(state, v=commit.v)
+    return state if state.v == moment.v else replace(state, v=moment.v)
 
 
 def _on_request_opened(state: State, event: RequestOpened, moment: Moment) -> State:
@@ -972,23 +996,30 @@ def _on_message_came(state: State, event: MessageCame, moment: Moment) -> State:
         parked = tuple(edit for edit in parked if edit.provider_id != event.provider_id)
     return replace(
         state,
+        v=moment.v,
         contact=event.contact,
         status=Status.OPEN if state.status is Status.WAITING else state.status,
-        availability_at=_later(state.availability_at, event.provider_time)
-        if not state.blocked
-        else state.availability_at,
+        availability_at=state.availability_at
+        if state.blocked
+        else _later(state.availability_at, event.provider_time),
         in_seq=in_seq,
         n=event.n,
         last_message=_last_line(message),
         activity_at=moment.at,
         last_pos_at=_later(state.last_pos_at, event.pos_at),
-        arrivals=(
-            *state.arrivals[1 - RECENT_ARRIVALS :],
-            Arrival(event.provider_seq, event.provider_time, event.pos_at),
-        ),
+        arrivals=_with_arrival(state.arrivals, event),
         parked_edits=parked,
         messages={**state.messages, message.id: message},
     )
+
+
+def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Arrival, ...]:
+    arrival = Arrival(event.provider_seq, event.provider_time, event.pos_at)
+    if not arrivals:
+        return (arrival,)
+    since = event.provider_time - timedelta(seconds=2)
+    recent = [one for one in arrivals[1 - RECENT_ARRIVALS :] if one.provider_time >= since]
+    return (*recent, arrival)
 
 
 def _on_edited(state: State, event: Edited, moment: Moment) -> State:

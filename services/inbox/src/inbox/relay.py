@@ -227,12 +227,15 @@ class Relay:
         """
         waiting, self._waiting = self._waiting, set()
         swept, self._unrelayed = self._unrelayed, []
+        done = False
         try:
-            return await self._relay(steps, waiting, swept)
-        except BaseException:
-            self._waiting |= waiting
-            self._unrelayed += swept
-            raise
+            projected = await self._relay(steps, waiting, swept)
+            done = True
+            return projected
+        finally:
+            if not done:  # also when cancelled: nobody else remembers these
+                self._waiting |= waiting
+                self._unrelayed += swept
 
     async def _relay(
         self, steps: Mapping[Key, Sequence[Step]], waiting: set[Key], swept: Sequence[Commit]
@@ -246,10 +249,16 @@ class Relay:
         for _ in range(PROJECTION_TRIES):
             if unread:
                 ready = {**ready, **await self._read_log(unread, projected)}
+                unread = set()
             if not ready:
                 break
-            sent += await self._publish(ready)
-            unread = await self._project(ready, projected)
+            # Beside each other: only a conversation's `v` says "told", so its messages may come earlier.
+            writing = asyncio.ensure_future(self._project_messages(ready))
+            try:
+                sent += await self._publish(ready)
+            finally:
+                await writing
+            unread = await self._project_states(ready, projected)
             ready = {}
             if not unread:
                 break
@@ -359,22 +368,25 @@ class Relay:
                 done.append(commit)
         return done
 
-    async def _project(self, steps: Mapping[Key, Sequence[Step]], projected: dict[Key, State]) -> set[Key]:
-        """Messages first, then conversations: a conversation's `v` says that its messages are there."""
+    async def _project_messages(self, steps: Mapping[Key, Sequence[Step]]) -> None:
         created: list[Message] = []
         changed: list[Message] = []
-        states: list[tuple[int, State]] = []
         for todo in steps.values():
-            last = todo[-1].state
+            messages = todo[-1].state.messages
             made: set[str] = set()
             touched: set[str] = set()
             for step in todo:
                 made |= step.created
                 touched |= step.changed
-            created += [last.messages[id_] for id_ in made]
-            changed += [last.messages[id_] for id_ in touched - made]
-            states.append((todo[0].commit.v - 1, last))
+            created += [messages[id_] for id_ in made]
+            changed += [messages[id_] for id_ in touched - made]
         await self._store.project_messages(created, changed)
+
+    async def _project_states(
+        self, steps: Mapping[Key, Sequence[Step]], projected: dict[Key, State]
+    ) -> set[Key]:
+        """After everything else: a conversation's `v` says that it was told and its messages are there."""
+        states = [(todo[0].commit.v - 1, todo[-1].state) for todo in steps.values()]
         behind = await self._store.project_states(states)
         projected.update({key: todo[-1].state for key, todo in steps.items() if key not in behind})
         return behind

@@ -34,7 +34,6 @@ from msgkit.runtime.mongo import (
     ReturnDocument,
     StoreUnavailable,
     UpdateOne,
-    loosely,
 )
 
 NUMBER_BLOCK: Final = 256
@@ -102,11 +101,16 @@ class AlreadyConnected(Exception):
 class Store:
     """The database of inbox."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, loose_database: Database) -> None:
+        """
+        Args:
+            loose_database: the same one with cheap writes, for projections and notes.
+        """
         self._database = database
         self._commits = database["commits"]
-        self._conversations = loosely(database["conversations"])
-        self._messages = loosely(database["messages"])
+        self._notes = loose_database["commits"]
+        self._conversations = loose_database["conversations"]
+        self._messages = loose_database["messages"]
         self._channels = database["channels"]
         self._marks = database["marks"]
         self._counters = database["counters"]
@@ -135,7 +139,9 @@ class Store:
             [("tenant_id", ASCENDING), ("channel_id", ASCENDING), ("box", ASCENDING), *page], name="lists"
         )
         await self._conversations.create_index(
-            [("tenant_id", ASCENDING), ("assignee.id", ASCENDING), ("box", ASCENDING), *page], name="mine"
+            [("tenant_id", ASCENDING), ("assignee.id", ASCENDING), ("box", ASCENDING), *page],
+            partialFilterExpression={"assignee.id": {"$exists": True}},
+            name="mine",
         )
         await self._conversations.create_index(
             [("tenant_id", ASCENDING), ("channel_id", ASCENDING)],
@@ -243,7 +249,7 @@ class Store:
             for commit in commits
         ]
         if updates:
-            await loosely(self._commits).bulk_write(updates, ordered=False)
+            await self._notes.bulk_write(updates, ordered=False)
 
     async def lagging(self, partitions: Iterable[int]) -> list[Key]:
         """Conversations whose projection is behind their log, among the recent commits of partitions.
@@ -289,6 +295,28 @@ class Store:
         )
         async for row in rows:
             yield Key(row["tenant_id"], row["conversation_id"])
+
+    async def conversations_without_log(self) -> list[Key]:
+        """Projected conversations nothing was ever said in, for the rebuild: there must be none."""
+        rows = self._conversations.aggregate(
+            [
+                {
+                    "$lookup": {
+                        "from": self._commits.name,
+                        "let": {"id": "$_id"},
+                        "pipeline": [
+                            {"$match": {"$expr": {"$eq": ["$conversation_id", "$$id"]}, "v": 1}},
+                            {"$limit": 1},
+                            {"$project": {"_id": 1}},
+                        ],
+                        "as": "first",
+                    }
+                },
+                {"$match": {"first": []}},
+                {"$project": {"tenant_id": 1}},
+            ]
+        )
+        return [Key(row["tenant_id"], row["_id"]) for row in await _read(rows)]
 
     # ------------------------------------------------------------ projections
 

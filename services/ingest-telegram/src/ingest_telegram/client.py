@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import aiogram.types
 import aiohttp
+from aiogram.client.bot import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.methods import DeleteWebhook, GetMe, GetWebhookInfo, SendMessage, SetWebhook, TelegramMethod
+from aiogram.utils.token import TokenValidationError
 from opentelemetry.trace import SpanKind
-from pydantic import BaseModel
 from pydantic_core import from_json
 
 from ingest_telegram.payloads import ALLOWED_UPDATES, SendText, integer, is_node, node, text
 from msgkit.connector.contract import Account, Identity, Receipt
 from msgkit.connector.errors import (
+    PROVIDER_ERRORS,
     CredentialsInvalid,
     DeliveryUnknown,
     MessageRejected,
@@ -32,38 +37,6 @@ from msgkit.connector.errors import (
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
 from msgkit.runtime.telemetry import span
-
-
-@contextmanager
-def _models_built_when_used() -> Iterator[None]:
-    """aiogram builds validators for its 400 models when it is imported: 110 MB and 3 seconds for nothing.
-
-    Each model keeps the names it needs instead, and pydantic builds it when somebody first uses it.
-    """
-    real = BaseModel.__dict__["model_rebuild"]
-
-    def later(cls: type[BaseModel], /, **options: Any) -> bool | None:
-        if not cls.__module__.startswith("aiogram."):
-            found: bool | None = real.__get__(None, cls)(**options)
-            return found
-        if options.get("_types_namespace"):
-            cls.__pydantic_parent_namespace__ = options["_types_namespace"]
-        return None
-
-    BaseModel.model_rebuild = classmethod(later)  # type: ignore[method-assign, assignment]  # given back below
-    try:
-        yield
-    finally:
-        BaseModel.model_rebuild = real  # type: ignore[method-assign]
-
-
-with _models_built_when_used():
-    import aiogram.types
-    from aiogram.client.bot import Bot
-    from aiogram.client.session.aiohttp import AiohttpSession
-    from aiogram.client.telegram import TelegramAPIServer
-    from aiogram.methods import DeleteWebhook, GetMe, GetWebhookInfo, SendMessage, SetWebhook, TelegramMethod
-    from aiogram.utils.token import TokenValidationError
 
 API_URL = "https://api.telegram.org"
 CALL_SECONDS = 20.0
@@ -268,6 +241,7 @@ class TelegramClient:
         self._kind = kind
         self._api_url = api_url
         self._wires: dict[str, _Wire] = {}
+        # Does nothing where aiogram has built its models already; see app.py.
         names = {name: getattr(aiogram.types, name) for name in aiogram.types.__all__}
         for method in _METHODS:
             method.model_rebuild(_types_namespace=names)
@@ -339,7 +313,7 @@ class TelegramClient:
         try:
             with span(f"telegram {name}", kind=SpanKind.CLIENT, attributes=attributes):
                 return await bot(method)
-        except Exception as exc:
+        except PROVIDER_ERRORS as exc:
             outcome = type(exc).__name__
             raise
         finally:

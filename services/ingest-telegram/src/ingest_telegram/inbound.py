@@ -99,7 +99,7 @@ def _to_message(update: _Update, payload: object, *, unknown_as: str | None = No
         raise PayloadInvalid("a message without id, chat or author")
     if _is_service_note(message):
         return Parsed(counted=("service_note",))
-    content = _content(message) if unknown_as is None else _unsupported(unknown_as)
+    content = _content(message) if unknown_as is None else _unsupported(unknown_as, message)
     said = text(message.get("text")) or ""
     start = _START.fullmatch(said)
     reply = node(message.get("reply_to_message"))
@@ -266,12 +266,12 @@ def _unsupported_name(keys: list[str]) -> str:
     return keys[0][:_WORD_MAX_CHARS] if keys else "empty"
 
 
-def _unsupported(name: str, message: Node | None = None) -> Content:
-    caption = text(node(message).get("caption")) or ""
+def _unsupported(name: str, message: Node) -> Content:
+    said, caption = text(message.get("text")), text(message.get("caption"))
     return Content(
         kind=MessageKind.UNSUPPORTED,
-        text=caption,
-        entities=_entities(node(message).get("caption_entities")),
+        text=said or caption or "",
+        entities=_entities(message.get("entities" if said else "caption_entities")),
         media=[],
         unsupported=name[:_WORD_MAX_CHARS],
     )

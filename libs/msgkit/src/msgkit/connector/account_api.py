@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends
 from msgkit.connector.accounts import AccountStore, AlreadyConnected
 from msgkit.connector.contract import Account, Connector
 from msgkit.connector.errors import (
+    PROVIDER_ERRORS,
     CredentialsInvalid,
     DeliveryUnknown,
     MessageRejected,
@@ -153,14 +154,7 @@ class AccountDesk:
             raise _unknown()
         try:
             await self._connector.disconnect(account)
-        except (
-            ProviderUnavailable,
-            Throttled,
-            CredentialsInvalid,
-            DeliveryUnknown,
-            MessageRejected,
-            RecipientUnreachable,
-        ) as exc:
+        except PROVIDER_ERRORS as exc:
             # The channel goes all the same; the messenger gets 404 from us from now on.
             log.warning("webhook_not_removed", channel_id=channel_id, reason=type(exc).__name__)
         await self._accounts.remove(channel_id)

@@ -55,6 +55,17 @@ class DeliveryUnknown(Exception):
     """The message may or may not have been delivered: never repeated by itself."""
 
 
+PROVIDER_ERRORS: tuple[type[Exception], ...] = (
+    ProviderUnavailable,
+    Throttled,
+    RecipientUnreachable,
+    MessageRejected,
+    CredentialsInvalid,
+    DeliveryUnknown,
+)
+"""All that a call to a messenger may raise."""
+
+
 class SignatureInvalid(Exception):
     """The webhook is not from the messenger: 403, nothing is stored."""
 

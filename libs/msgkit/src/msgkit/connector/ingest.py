@@ -17,7 +17,7 @@ from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.send_loop import SendLoop
 from msgkit.connector.send_store import SendStore
 from msgkit.connector.settings import IngestSettings
-from msgkit.connector.webhook import WebhookDoor
+from msgkit.connector.webhook import PublicApp, WebhookDoor
 from msgkit.contracts import topology
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher, PublishUnknown
@@ -117,23 +117,18 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
     health = Health()
     health.add("mongodb", mongo.ping)
     health.add("rabbitmq", partial(_answers, publisher))
+    public = PublicApp(door, name)
+    install_problem_handlers(public)
     tokens = ServiceTokens(name, settings.service_key.get_secret_value(), settings.service_public_keys)
     return Service(
         name=name,
         internal=_internal_app(name, account_routes(desk, tokens)),
-        public=_public_app(name, door),
+        public=public,
         health=health,
         start=start,
         drain=drain,
         stop=stop,
     )
-
-
-def _public_app(name: str, door: WebhookDoor) -> FastAPI:
-    app = FastAPI(title=name, openapi_url=None)
-    app.router.routes.append(door.route())
-    install_problem_handlers(app)
-    return app
 
 
 def _internal_app(name: str, routes: APIRouter) -> FastAPI:

@@ -137,7 +137,6 @@ class SendLoop:
         publisher: Publisher,
         membership: Membership,
         clock: Clock = utc_now,
-        unavailable_for: timedelta = UNAVAILABLE_FOR,
     ) -> None:
         self._connector = connector
         self._accounts = accounts
@@ -145,7 +144,6 @@ class SendLoop:
         self._publisher = publisher
         self._membership = membership
         self._clock = clock
-        self._unavailable_for = unavailable_for
         # Not the name of the replica: that one comes again after a crash.
         self._owner = new_id()
         self._per_second = _per_second(connector)
@@ -441,11 +439,11 @@ class SendLoop:
             channel.unavailable_since = now
         # Whoever waited behind the first one has waited as long; each does not begin anew.
         since = min(send.unavailable_since or now, max(channel.unavailable_since, send.accepted_at))
-        if now - since >= self._unavailable_for:
+        if now - since >= UNAVAILABLE_FOR:
             return await self._finish(channel, send, Outcome(MessageState.FAILED, _TEMPORARY), provider_ids)
         pause_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(send.retries, 10))
         due_at = now + timedelta(seconds=pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
-        due_at = min(due_at, since + self._unavailable_for)
+        due_at = min(due_at, since + UNAVAILABLE_FOR)
         log.warning("provider_unavailable", message_id=send.message_id, reason=str(exc), retries=send.retries)
         await self._surely(lambda: self._release(send, due_at=due_at, unavailable_since=since))
         return due_at

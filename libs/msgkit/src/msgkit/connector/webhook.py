@@ -11,7 +11,9 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
+from fastapi import FastAPI
 from opentelemetry.trace import SpanKind
+from prometheus_client import Counter
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
@@ -75,11 +77,11 @@ class WebhookDoor:
         self._publisher = publisher
         self._quarantine = quarantine
         self._clock = clock
+        self._counters: dict[str, Counter] = {}
+        self.prefix = f"/webhooks/{self._kind}/"
 
     def route(self) -> Route:
-        return Route(
-            f"/webhooks/{self._kind}/{{channel_id}}", self, methods=["POST"], include_in_schema=False
-        )
+        return Route(f"{self.prefix}{{channel_id}}", self, methods=["POST"], include_in_schema=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with span("webhook", kind=SpanKind.SERVER, attributes={"kind": self._kind}) as current:
@@ -179,7 +181,35 @@ class WebhookDoor:
         )
 
     def _count(self, outcome: str) -> None:
-        metrics.webhook_requests_total.labels(kind=self._kind, outcome=outcome).inc()
+        counter = self._counters.get(outcome)
+        if counter is None:
+            # Finding the child by its labels costs more than counting.
+            counter = metrics.webhook_requests_total.labels(kind=self._kind, outcome=outcome)
+            self._counters[outcome] = counter
+        counter.inc()
+
+
+class PublicApp(FastAPI):
+    """The public side of an ingest service: webhooks go straight to their door.
+
+    The frame's middleware stack would take a tenth of the rate. Everything else, errors of the door's address
+    included, is ordinary.
+    """
+
+    def __init__(self, door: WebhookDoor, title: str) -> None:
+        super().__init__(title=title, openapi_url=None)
+        self._door = door
+        self.router.routes.append(door.route())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            prefix, path = self._door.prefix, scope["path"]
+            channel_id = path[len(prefix) :]
+            if path.startswith(prefix) and channel_id and "/" not in channel_id:
+                scope["path_params"] = {"channel_id": channel_id}
+                await self._door(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 def _travels_whole(events: Sequence[InboundEvent], body: bytes) -> bool:

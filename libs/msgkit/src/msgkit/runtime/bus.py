@@ -40,7 +40,7 @@ _RECONNECT_PAUSE_S = 0.2
 _TIMEOUTS_BEFORE_NEW_CONNECTION = 3
 
 AMQP_ERRORS: tuple[type[Exception], ...] = (AMQPError, OSError, TimeoutError, ChannelInvalidStateError)
-"""What a broken connection or channel may raise; ChannelInvalidStateError is a RuntimeError."""
+"""What a broken connection or channel raises, when awaited through `uncancelled`."""
 
 T = TypeVar("T")
 
@@ -86,10 +86,11 @@ async def connect(url: str, name: str) -> AbstractConnection:
 
 
 async def uncancelled(awaitable: Awaitable[T]) -> T:
-    """Await something of the AMQP client, turning its stray CancelledError into ConnectionError.
+    """Await something of the AMQP client, turning what it says of a lost connection into ConnectionError.
 
     When a connection dies the client cancels the caller's await, which looks like the caller's own
-    cancellation and would pass every `except Exception`.
+    cancellation and would pass every `except Exception`; or it raises a bare RuntimeError, which nobody
+    could tell from a fault of ours.
     """
     try:
         return await awaitable
@@ -98,6 +99,9 @@ async def uncancelled(awaitable: Awaitable[T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise ConnectionError("the connection to RabbitMQ was lost") from None
+    except RuntimeError as exc:
+        # "… closed": what the client says of a connection between its loss and the moment all of it noticed.
+        raise ConnectionError("the connection to RabbitMQ was lost") from exc
 
 
 class Publisher:
@@ -162,7 +166,7 @@ class Publisher:
             async with asyncio.timeout(timeout_s):
                 channel = await self._ready()
                 if len(messages) == 1:
-                    await uncancelled(self._send(channel, messages[0]))
+                    await self._send(channel, messages[0])
                 else:
                     # Tasks start in order and the channel's lock is fair, so the frames leave in order.
                     tasks = [asyncio.ensure_future(self._send(channel, message)) for message in messages]
@@ -194,20 +198,23 @@ class Publisher:
         headers: dict[str, str] = {"x-event-id": message.event_id}
         if message.traceparent is not None:
             headers["traceparent"] = message.traceparent
-        await channel.basic_publish(
-            message.body,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            mandatory=message.mandatory,
-            properties=Basic.Properties(
-                content_type="application/json",
-                delivery_mode=2 if message.persistent else 1,
-                # Fresh for every attempt: the client maps returned messages by it.
-                message_id=uuid4().hex,
-                message_type=message.type,
-                headers=dict(headers),
-            ),
-            wait=False,
+        properties = Basic.Properties(
+            content_type="application/json",
+            delivery_mode=2 if message.persistent else 1,
+            # Fresh for every attempt: the client maps returned messages by it.
+            message_id=uuid4().hex,
+            message_type=message.type,
+            headers=dict(headers),
+        )
+        await uncancelled(
+            channel.basic_publish(
+                message.body,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                mandatory=message.mandatory,
+                properties=properties,
+                wait=False,
+            )
         )
 
     async def _ready(self) -> UnderlayChannel:

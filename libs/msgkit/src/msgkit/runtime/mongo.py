@@ -68,19 +68,34 @@ class Mongo:
     """One client per process, made inside the running loop."""
 
     def __init__(self, url: str, database_name: str) -> None:
-        self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-            url,
+        self._url = url
+        self._name = database_name
+        self._client = self._connect(w="majority", journal=True, retryWrites=True)
+        self.database: Database = self._client[database_name]
+        self._loose_client: AsyncIOMotorClient[Document] | None = None
+
+    def _connect(self, **writes: Any) -> AsyncIOMotorClient[Document]:
+        return AsyncIOMotorClient(
+            self._url,
             tz_aware=True,
-            w="majority",
-            journal=True,
-            retryWrites=True,
             serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS,
             connectTimeoutMS=_SELECTION_TIMEOUT_MS,
             timeoutMS=_OPERATION_TIMEOUT_MS,
             maxPoolSize=32,
-            appname=database_name,
+            appname=self._name,
+            **writes,
         )
-        self.database: Database = self._client[database_name]
+
+    @property
+    def loose_database(self) -> Database:
+        """The same database for what can always be made again: w:1, and writes are not retried.
+
+        Retried writes are an option of the client, so this is a second one. Each update of a batch would
+        otherwise write the server's table of sessions too, which costs a third of the rate.
+        """
+        if self._loose_client is None:
+            self._loose_client = self._connect(w=1, retryWrites=False)
+        return self._loose_client[self._name]
 
     async def ping(self) -> bool:
         """Whether a primary answers now."""
@@ -112,6 +127,8 @@ class Mongo:
 
     def close(self) -> None:
         self._client.close()
+        if self._loose_client is not None:
+            self._loose_client.close()
 
 
 def loosely(collection: Collection) -> Collection:

@@ -262,8 +262,10 @@ class _Server(uvicorn.Server):
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.listening.set()  # also when it failed: nobody waits for ever, and the ended task is seen
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

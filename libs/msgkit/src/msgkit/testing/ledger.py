@@ -112,7 +112,12 @@ def _check_stream(verdict: Verdict, where: str, expected: Sequence[str], actual:
 def _check_copy(verdict: Verdict, where: str, expected: Sequence[str], actual: Sequence[str]) -> None:
     if list(expected) != list(actual):
         missing = [text for text in expected if text not in set(actual)]
-        _complain(verdict, f"{where}: the screen differs, missing {missing[:3]} of {len(expected)}")
+        differs = next((pair for pair in zip(expected, actual, strict=False) if pair[0] != pair[1]), None)
+        _complain(
+            verdict,
+            f"{where}: the screen has {len(actual)} of {len(expected)}, missing {missing[:3]}, "
+            f"first difference (written, shown) {differs}",
+        )
 
 
 def _check_answers(verdict: Verdict, client: str, answers: Sequence[Answer], phone: Sequence[str]) -> None:

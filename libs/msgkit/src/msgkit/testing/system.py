@@ -272,7 +272,11 @@ class System:
             [sys.executable, str(script)] if script else [sys.executable, "-m", f"{_PACKAGES[service]}.app"]
         )
         process = DetachedProcess(name, self.folder / f"{name}.pid", self.folder / "log" / f"{name}.log")
-        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        inherited = {
+            key: os.environ[key]
+            for key in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
+            if key in os.environ
+        }
         self.parts[name] = _Part(process, argv, inherited | environment, f"{base_url}/health/ready")
 
     def _launch(self, name: str) -> None:
@@ -300,7 +304,8 @@ class System:
                 )
             except urllib.error.HTTPError as exc:
                 problem = exc.read().decode(errors="replace")
-                if exc.code < 500 or time.monotonic() > deadline:
+                not_yet = exc.code >= 500 or '"unknown_kind"' in problem
+                if not not_yet or time.monotonic() > deadline:
                     raise ServerFailed(f"the channel of {tenant} was refused: {exc.code} {problem}") from exc
                 time.sleep(_POLL_S)
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -49,9 +50,7 @@ class Seen:
 
     def texts(self, conversation_id: str, direction: str) -> list[str]:
         """Texts of one direction in display order (pos_at, n)."""
-        messages = sorted(
-            self.messages.get(conversation_id, {}).values(), key=lambda m: (m["pos_at"], m["n"])
-        )
+        messages = sorted(self.messages.get(conversation_id, {}).values(), key=_place)
         return [str(m["text"]) for m in messages if m["direction"] == direction]
 
 
@@ -144,13 +143,13 @@ class Window:
     async def patiently(
         self, method: str, path: str, params: Mapping[str, str | int] | None = None, patience_s: float = 60.0
     ) -> Any:
-        """Like `call`, over every 5xx and loss of connection within `patience_s`."""
+        """Like `call`, over every 5xx, 429 and loss of connection within `patience_s`."""
         until = time.monotonic() + patience_s
         while True:
             try:
                 return await self.call(method, path, None, params)
             except WindowRefused as exc:
-                if exc.status < 500 and exc.status != 401:
+                if exc.status < 500 and exc.status not in {401, 429}:
                     raise
             except httpx2.TransportError:
                 pass
@@ -309,6 +308,11 @@ class Window:
             return False
         dialogue[message["id"]] = message
         return True
+
+
+def _place(message: Json) -> tuple[datetime, int]:
+    # Times are compared as times: their texts differ in precision.
+    return datetime.fromisoformat(message["pos_at"]), message["n"]
 
 
 def _json_or_empty(answer: httpx2.Response) -> Json:

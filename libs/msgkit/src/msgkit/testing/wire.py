@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.parser import BytesParser
@@ -18,6 +19,8 @@ class Call:
     path: str
     headers: dict[str, str]
     fields: dict[str, str]
+    at: float
+    """Monotonic seconds."""
 
     @property
     def method(self) -> str:
@@ -107,7 +110,7 @@ class WireFake:
         parsed = BytesParser().parsebytes(rest)
         headers = {name.lower(): str(value) for name, value in parsed.items()}
         body = await _body(reader, headers)
-        call = Call(request_line.split()[1].decode(), headers, _fields(headers, body))
+        call = Call(request_line.split()[1].decode(), headers, _fields(headers, body), time.monotonic())
         self.calls.append(call)
         async with self._arrived:
             self._arrived.notify_all()

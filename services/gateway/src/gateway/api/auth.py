@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Depends, Request, Response
@@ -81,7 +82,8 @@ def _answer(signed_in: SignedIn, request: Request, response: Response) -> TokenO
         COOKIE,
         signed_in.refresh_token,
         max_age=int(SESSION_LIFE.total_seconds()),
-        expires=signed_in.expires_at,
+        # MongoDB's UTC is another tzinfo than ours, and the cookie's date takes only this one.
+        expires=signed_in.expires_at.astimezone(UTC),
         path=COOKIE_PATH,
         secure=request.url.scheme == "https",
         httponly=True,

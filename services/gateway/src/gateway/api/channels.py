@@ -94,18 +94,19 @@ class ChannelDesk:
             credentials={name: value.get_secret_value() for name, value in body.credentials.items()},
             api_base=body.api_base,
         )
+        view: ChannelView | None = None
         try:
             probe = await connector.connect(session, channel_id, account)
             await self.inbox.store_channel(session, channel_id, _stored(body, probe))
             health = await connector.activate(session, channel_id)
             state = ChannelState(state="active", connected=health.connected, problem=health.problem)
-            return await self.inbox.set_channel_state(session, channel_id, state)
-        except BaseException:
-            # Also when the answer of a step was lost: what it may have left must not stay half-created.
-            await self._undo(connector, session, channel_id)
-            raise
+            view = await self.inbox.set_channel_state(session, channel_id, state)
         finally:
+            if view is None:
+                # Also when the answer of a step was lost: what it may have left must not stay half-created.
+                await self._undo(connector, session, channel_id)
             self.channels.spoil(session.tenant_id)
+        return view
 
     async def _undo(self, connector: Connector, session: Session, channel_id: str) -> None:
         """Remove both halves, whether they exist or not. What fails here, the sweep of its owner removes."""

@@ -24,7 +24,7 @@ from msgkit.runtime.problems import Problem
 from msgkit.runtime.telemetry import span
 
 QueryId = Annotated[str | None, Query(pattern=ID_PATTERN)]
-Limit = Annotated[int, Query(ge=1, le=200)]
+Limit = Annotated[int, Query(ge=1, le=100)]
 IfMatch = Annotated[str | None, Header(alias="If-Match", pattern=r'^"?\d{1,16}"?$')]
 
 
@@ -36,7 +36,7 @@ def routes(inbox: Inbox, guards: Guards) -> APIRouter:
         list_: Annotated[ChatList, Query(alias="list")] = ChatList.ACTIVE,
         channel: QueryId = None,
         assignee: QueryId = None,
-        q: Annotated[str | None, Query(max_length=200)] = None,
+        q: Annotated[str | None, Query(max_length=100)] = None,
         cursor: Annotated[str | None, Query(max_length=500)] = None,
         limit: Limit = 50,
         session: Session = guards.chat_user,

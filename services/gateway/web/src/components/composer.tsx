@@ -1,5 +1,5 @@
 /** Where the answer is written: draft, limit, the reasons why one cannot write, and the guard against double answers. */
-import { Button, Modal, Textarea } from '@mantine/core'
+import { Button, Textarea } from '@mantine/core'
 import { useEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
@@ -7,6 +7,7 @@ import type { Conversation } from '../store/conversations'
 import { lastN } from '../store/dialogues'
 import type { Pending } from '../store/outbox'
 import { BlockedIcon, SendIcon } from './icons'
+import { Question } from './question'
 import styles from './composer.module.css'
 
 const COMPOSER_ID = 'composer'
@@ -74,11 +75,11 @@ export function Composer({ row }: { row: Conversation }) {
   if (row.window?.open === false) return <div className={styles.banner} role="status">{t.composer.windowClosed}</div>
 
   return (
-    <div className={styles.composer}>
+    <div className={styles.composer} data-testid="composer">
       {row.handler === 'bot' && row.status !== 'closed' && <p className={styles.note}>{t.composer.withBot}</p>}
       {row.status === 'closed' && <p className={styles.note}>{t.composer.closed}</p>}
       <form className={styles.form} onSubmit={(event) => { event.preventDefault(); send() }}>
-        <Textarea ref={field} id={COMPOSER_ID} data-testid="composer" className={styles.field} aria-label={t.composer.label} placeholder={t.composer.placeholder}
+        <Textarea ref={field} id={COMPOSER_ID} className={styles.field} aria-label={t.composer.label} placeholder={t.composer.placeholder}
           title={t.composer.hint} autosize minRows={1} maxRows={8} size="md" value={text} onChange={(event) => change(event.currentTarget.value)}
           onKeyDown={onKeyDown} error={tooLong} />
         <Button type="submit" size="md" className={styles.send} data-testid="send" aria-label={t.composer.send} disabled={!ready}>
@@ -109,8 +110,7 @@ export function Composer({ row }: { row: Conversation }) {
 
 function Collision({ pending, onSend, onEdit }: { pending: Pending; onSend: () => void; onEdit: () => void }) {
   return (
-    <Modal opened onClose={onEdit} title={t.collision.title} size={500} centered lockScroll={false} closeButtonProps={{ 'aria-label': t.collision.edit }}
-      transitionProps={{ duration: 0 }}>
+    <Question title={t.collision.title} onClose={onEdit}>
       <div data-testid="collision">
         <p className={styles.question}>{t.collision.text(pending.colleague ?? '')}</p>
         <p className={styles.yours}><span>{t.collision.yours}</span> {pending.text}</p>
@@ -119,6 +119,6 @@ function Collision({ pending, onSend, onEdit }: { pending: Pending; onSend: () =
           <Button onClick={onSend} data-testid="send-anyway" data-autofocus>{t.collision.send}</Button>
         </div>
       </div>
-    </Modal>
+    </Question>
   )
 }

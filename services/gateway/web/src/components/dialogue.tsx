@@ -1,5 +1,6 @@
 /** The centre: whose dialogue it is, its messages, the composer. */
 import { ActionIcon, Button, Loader } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
 import { useEffect } from 'react'
 import { useDesk, useRoute, useStore } from '../hooks'
 import { t } from '../i18n'
@@ -71,6 +72,8 @@ function Open({ chat, onPanel }: { chat: string } & DialogueProps) {
 function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
   const { router } = useDesk()
   const { list } = useRoute()
+  // Alone on a narrow screen, the dialogue is the page and its name the page's heading.
+  const Name = useMediaQuery('(max-width: 760px)', false, { getInitialValueInEffect: false }) ? 'h1' : 'h2'
   const row = useStore(`c:${chat}`, (whole) => whole.conversations.get(chat))
   return (
     <div className={styles.head}>
@@ -80,7 +83,7 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
       </ActionIcon>
       {row && <Avatar id={chat} name={row.title} channel={row.channel} />}
       <div className={styles.who}>
-        <h2 className={styles.name} title={row?.title}>{row?.title}</h2>
+        <Name className={styles.name} title={row?.title}>{row?.title}</Name>
         {row && (
           <p className={styles.where}>
             {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box]].filter(Boolean).join(' · ')}

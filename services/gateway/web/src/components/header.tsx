@@ -35,7 +35,7 @@ export function Header() {
       {newBuild && <button type="button" className={styles.build} onClick={() => location.reload()}>{t.newBuild}</button>}
       <Count name="red" className={styles.red} text={counter(red)} label={t.header.open(counter(red))} />
       <Count name="blue" className={styles.blue} text={counter(blue)} label={t.header.unread(counter(blue))} />
-      <Menu position="bottom-end" width={240} withinPortal returnFocus>
+      <Menu position="bottom-end" width={240} withinPortal={false} withInitialFocusPlaceholder={false} returnFocus classNames={{ label: styles.label ?? '' }}>
         <Menu.Target>
           <ActionIcon variant="subtle" color="gray" size="lg" className={styles.action} aria-label={t.header.account}>
             <PersonIcon />

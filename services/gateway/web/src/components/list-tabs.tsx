@@ -10,7 +10,7 @@ export function ListTabs() {
   const { list, chat } = useRoute()
   const counters = useStore('counters', (store) => store.counters)
   return (
-    <nav className={styles.tabs} aria-label={t.list.landmark}>
+    <div className={styles.tabs}>
       {LIST_NAMES.map((name) => {
         const count = counter(counters.lists[name])
         return (
@@ -21,6 +21,6 @@ export function ListTabs() {
           </button>
         )
       })}
-    </nav>
+    </div>
   )
 }

@@ -1,0 +1,397 @@
+"""The state machine of a conversation against a simple model of what people would expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+
+from inbox.domain import (
+    COMMIT,
+    STATE,
+    Author,
+    Claim,
+    Command,
+    Commit,
+    Door,
+    Message,
+    Moment,
+    Person,
+    PostReply,
+    Refusal,
+    SetStatus,
+    State,
+    changed_ids,
+    decide,
+    dedupe_id,
+    fold,
+    inbound_message_id,
+    message_view,
+    referenced_ids,
+    reply_message_id,
+    row_view,
+    unread,
+)
+from msgkit.contracts.events import (
+    Contact,
+    ContactAvailability,
+    Content,
+    DeliveryReported,
+    MessageEdited,
+    MessageReceived,
+)
+from msgkit.contracts.ids import conversation_id
+from msgkit.contracts.views import ConversationRow, MessageView
+from msgkit.contracts.words import STATE_RANK, AuthorKind, Direction, MessageKind, MessageState, Status
+
+START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+CONVERSATION = conversation_id("c1", "501")
+OPERATORS = (Person("u-olena", "Олена"), Person("u-ivan", "Іван"))
+CONTACT = Contact(key="501", name="Оля", username=None, phone=None, language=None)
+WORDS = st.sampled_from(["так", "ні", "о котрій?", "дякую"])
+EMPTY = State(id=CONVERSATION, tenant_id="salon", channel_id="c1", channel_kind="telegram_bot")
+
+
+@dataclass
+class Said:
+    """A message of the client in the model: what it says, over time."""
+
+    text: str
+    told: list[tuple[datetime, int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Answered:
+    by: str
+    text: str
+    n: int
+    state: MessageState = MessageState.QUEUED
+
+
+class Conversation(RuleBasedStateMachine):
+    """Rules are what can happen; the model is written without looking at the code it checks."""
+
+    provider_ids: Bundle[str] = Bundle("provider_ids")
+    client_keys: Bundle[tuple[int, str, str]] = Bundle("client_keys")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = EMPTY
+        self.store: dict[str, Message] = {}
+        self.log: list[Commit] = []
+        self.taken: set[str] = set()
+        self.now = START
+        self.counter = 0
+        # the model
+        self.said: dict[str, Said] = {}
+        self.early: dict[str, list[tuple[datetime, int, str]]] = {}
+        self.answers: dict[str, Answered] = {}
+        self.count = 0
+        self.inbound = 0
+        self.read_by_answer = 0
+        self.blocked = False
+        self.status = "open"
+        self.assignee: str | None = None
+        self.requests = 0
+        self.first_reply = False
+
+    # ------------------------------------------------------------ the machine
+
+    def _do(self, command: Command) -> tuple[Any, ...] | Refusal:
+        """Decide as the service does: only what the command refers to is in hand."""
+        self.now += timedelta(seconds=1)
+        once = dedupe_id(command)
+        if once is not None and once in self.taken and not isinstance(command, PostReply):
+            return ()
+        ids = referenced_ids(CONVERSATION, command)
+        state = self.state.with_messages(self.store[id_] for id_ in ids if id_ in self.store)
+        moment = Moment(state.v + 1, self.now, len(self.log) + 1)
+        decision = decide(state, command, moment, Door())
+        if isinstance(decision, Refusal):
+            return decision
+        fresh = tuple(event for event in decision if event.dedupe_id not in self.taken)
+        if not fresh:
+            return ()
+        self.taken.update(event.dedupe_id for event in fresh)
+        commit = Commit(
+            tenant_id="salon",
+            conversation_id=CONVERSATION,
+            channel_id="c1",
+            channel_kind="telegram_bot",
+            v=moment.v,
+            events=fresh,
+            at=self.now,
+            partition=0,
+            relayed=True,
+        )
+        self.log.append(commit)
+        self._fold(commit)
+        return fresh
+
+    def _fold(self, commit: Commit) -> None:
+        needed = changed_ids(commit.events)
+        state = fold(self.state.with_messages(self.store[id_] for id_ in needed), commit)
+        self.store.update(state.messages)
+        self.state = replace(state, messages={})
+
+    def _inbound(self) -> dict[str, Any]:
+        self.counter += 1
+        return {
+            "tenant_id": "salon",
+            "channel_id": "c1",
+            "channel_kind": "telegram_bot",
+            "conversation_id": CONVERSATION,
+            "webhook_id": "w",
+            "raw": "{}",
+            "contact": CONTACT,
+            "event_id": f"e{self.counter}",
+            "recorded_at": self.now,
+        }
+
+    def _message(self, provider_id: str, text: str) -> MessageReceived:
+        return MessageReceived(
+            **self._inbound(),
+            type="message.received.v1",
+            provider_id=provider_id,
+            provider_seq=int(provider_id),
+            sent_at=self.now,
+            content=_content(text),
+            reply_to_provider_id=None,
+            start_payload=None,
+            group_id=None,
+        )
+
+    # ------------------------------------------------------------ rules
+
+    @rule(target=provider_ids, words=WORDS)
+    def receive(self, words: str) -> str:
+        self.counter += 1
+        provider_id = str(self.counter)
+        self._receive(provider_id, words)
+        return provider_id
+
+    @rule(target=provider_ids, words=WORDS, edits=st.lists(st.tuples(st.integers(1, 5), WORDS), max_size=3))
+    def receive_after_its_edits(self, words: str, edits: list[tuple[int, str]]) -> str:
+        self.counter += 1
+        provider_id = str(self.counter)
+        base = self.now
+        for offset, text in edits:
+            self._edit(provider_id, text, base + timedelta(minutes=offset))
+        self._receive(provider_id, words)
+        return provider_id
+
+    def _receive(self, provider_id: str, words: str) -> None:
+        result = self._do(self._message(provider_id, words))
+        assert not isinstance(result, Refusal)
+        self.count += 1
+        self.inbound += 1
+        said = self.said[provider_id] = Said(words, [])
+        for told in sorted(self.early.pop(provider_id, []), key=lambda told: told[0]):
+            _model_edit(said, *told)
+        if self.status == "closed" or self.requests == 0:
+            self.requests += 1
+            self.assignee, self.first_reply = None, False
+        self.status = "open"
+        self.blocked = False
+
+    @rule(provider_id=provider_ids)
+    def receive_again(self, provider_id: str) -> None:
+        assert self._do(self._message(provider_id, self.said[provider_id].text)) == ()
+
+    @rule(provider_id=provider_ids, words=WORDS, offset=st.integers(-3, 3))
+    def edit(self, provider_id: str, words: str, offset: int) -> None:
+        self._edit(provider_id, words, self.now + timedelta(minutes=offset))
+
+    def _edit(self, provider_id: str, words: str, at: datetime) -> None:
+        event = MessageEdited(
+            **self._inbound(),
+            type="message.edited.v1",
+            provider_id=provider_id,
+            edited_at=at,
+            content=_content(words),
+        )
+        repeat = dedupe_id(event) in self.taken
+        self._do(event)
+        if repeat:
+            return
+        said = self.said.get(provider_id)
+        if said is None:
+            self.early.setdefault(provider_id, []).append((at, self.counter, words))
+        else:
+            _model_edit(said, at, self.counter, words)
+
+    @rule(target=client_keys, who=st.integers(0, 1), words=WORDS, sees=st.integers(0, 2), force=st.booleans())
+    def reply(self, who: int, words: str, sees: int, force: bool) -> tuple[int, str, str]:
+        self.counter += 1
+        by, key = OPERATORS[who], f"key-{self.counter:06}"
+        seen_n = max(0, self.count - sees)
+        result = self._do(_reply(who, words, key, seen_n=seen_n, force=force))
+        others = [answer.n for answer in self.answers.values() if answer.by != by.id]
+        must_refuse = self.count == 0 or self.blocked or (not force and bool(others) and max(others) > seen_n)
+        assert isinstance(result, Refusal) is must_refuse, result
+        if not must_refuse:
+            if self.status == "closed":
+                self.requests += 1
+                self.status, self.assignee = "open", None
+            self.count += 1
+            message_id = reply_message_id(CONVERSATION, by.id, key)
+            self.answers[message_id] = Answered(by.id, words, self.count)
+            self.assignee = self.assignee or by.id
+            self.read_by_answer, self.first_reply = self.inbound, True
+        return who, words, key
+
+    @rule(sent=client_keys)
+    def reply_again(self, sent: tuple[int, str, str]) -> None:
+        who, words, key = sent
+        if reply_message_id(CONVERSATION, OPERATORS[who].id, key) not in self.answers:
+            return
+        assert self._do(_reply(who, words, key, seen_n=0)) == ()
+        other = self._do(_reply(who, words + "!", key, force=True))
+        assert isinstance(other, Refusal)
+        assert other.status == 422
+
+    @rule(which=st.integers(0, 50), state=st.sampled_from(list(MessageState)[1:]), blocked=st.booleans())
+    def report(self, which: int, state: MessageState, blocked: bool) -> None:
+        if not self.answers:
+            return
+        message_id = sorted(self.answers)[which % len(self.answers)]
+        blocked = blocked and state is MessageState.FAILED
+        repeat = f"status:{message_id}:{STATE_RANK[state]}" in self.taken
+        event = DeliveryReported(
+            tenant_id="salon",
+            channel_id="c1",
+            channel_kind="telegram_bot",
+            conversation_id=CONVERSATION,
+            type="delivery.reported.v1",
+            event_id="r",
+            recorded_at=self.now,
+            message_id=message_id,
+            state=state,
+            provider_ids=["77"],
+            failure=None,
+            contact_blocked=blocked,
+            happened_at=self.now + timedelta(seconds=1),
+        )
+        blocked_before = f"blocked-by:{message_id}" in self.taken
+        assert not isinstance(self._do(event), Refusal)
+        if repeat:
+            return
+        answer = self.answers[message_id]
+        if STATE_RANK[state] > STATE_RANK[answer.state]:
+            answer.state = state
+        if blocked and not self.blocked and not blocked_before:
+            self.blocked = True
+            self.count += 1
+
+    @rule(available=st.booleans())
+    def turn(self, available: bool) -> None:
+        event = ContactAvailability(
+            **self._inbound(),
+            type="contact.availability.v1",
+            available=available,
+            happened_at=self.now + timedelta(seconds=1),
+        )
+        self._do(event)
+        if self.count == 0:
+            return
+        if not available and not self.blocked:
+            self.count += 1
+        self.blocked = not available
+
+    @rule(status=st.sampled_from(["open", "waiting", "closed"]), who=st.integers(0, 1))
+    def set_status(self, status: str, who: int) -> None:
+        result = self._do(SetStatus(Status(status), OPERATORS[who]))
+        assert isinstance(result, Refusal) is (self.count == 0)
+        if self.count and status != self.status:
+            self.status = status
+            if status == "closed":
+                self.read_by_answer = self.inbound
+
+    @rule(who=st.integers(0, 1))
+    def claim(self, who: int) -> None:
+        by = OPERATORS[who]
+        result = self._do(Claim(by))
+        may = self.count > 0 and self.status != "closed" and self.assignee in (None, by.id)
+        assert isinstance(result, Refusal) is not may
+        if may:
+            self.assignee = by.id
+
+    # ------------------------------------------------------------ what must hold
+
+    @invariant()
+    def it_shows_what_the_model_says(self) -> None:
+        state = self.state
+        assert (state.n, state.in_seq) == (self.count, self.inbound)
+        assert state.blocked == self.blocked
+        assert (state.assignee.id if state.assignee else None) == self.assignee
+        assert state.status == self.status
+        assert unread(state, 0) == (0 if self.status == "closed" else self.inbound - self.read_by_answer)
+        for provider_id, said in self.said.items():
+            message = self.store[inbound_message_id(CONVERSATION, provider_id)]
+            assert message.body.text == (said.told[-1][2] if said.told else said.text)
+            assert len(message.versions) == len(said.told)
+        for message_id, answer in self.answers.items():
+            message = self.store[message_id]
+            assert (message.state, message.body.text, message.n) == (answer.state, answer.text, answer.n)
+        box = None
+        if self.count:
+            box = {"closed": "done", "waiting": "waiting"}.get(
+                self.status, "active" if self.first_reply else "new"
+            )
+        assert state.box == box
+
+    @invariant()
+    def numbers_have_no_gap(self) -> None:
+        assert sorted(message.n for message in self.store.values()) == list(range(1, self.count + 1))
+        dialogue = sorted(self.store.values(), key=lambda message: (message.pos_at, message.n))
+        ours = [message.n for message in dialogue if message.direction is Direction.OUT]
+        assert ours == sorted(ours)
+        ids = [event.dedupe_id for commit in self.log for event in commit.events]
+        assert len(ids) == len(set(ids))
+
+    def teardown(self) -> None:
+        """The log alone gives the same again, also after a turn in the store."""
+        state, store = EMPTY, dict[str, Message]()
+        for commit in self.log:
+            stored = COMMIT.validate_python(COMMIT.dump_python(commit))
+            needed = changed_ids(stored.events)
+            folded = fold(state.with_messages(store[id_] for id_ in needed), stored)
+            store.update(folded.messages)
+            state = STATE.validate_python(STATE.dump_python(replace(folded, messages={})))
+        assert state == self.state
+        assert store == self.store
+        for message in store.values():
+            MessageView.model_validate(message_view(message))
+        if state.n:
+            ConversationRow.model_validate(row_view(state, "Telegram"))
+
+
+def _content(words: str) -> Content:
+    return Content(kind=MessageKind.TEXT, text=words, entities=[], media=[], unsupported=None)
+
+
+def _reply(who: int, words: str, key: str, **more: Any) -> PostReply:
+    by = OPERATORS[who]
+    return PostReply(
+        author=Author(AuthorKind.OPERATOR, by.id, by.name), client_msg_id=key, text=words, **more
+    )
+
+
+def _model_edit(said: Said, at: datetime, turn: int, words: str) -> None:
+    """What an edit does to the model: told in the order of its time, the same words again are no edit."""
+    is_newest = not said.told or at >= said.told[-1][0]
+    current = said.told[-1][2] if said.told else said.text
+    if is_newest and words == current:
+        return
+    if any((when, text) == (at, words) for when, _, text in said.told):
+        return
+    said.told.append((at, turn, words))
+    said.told.sort(key=lambda told: told[0])
+
+
+Conversation.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestConversation = Conversation.TestCase

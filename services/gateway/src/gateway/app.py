@@ -72,7 +72,7 @@ def build() -> Service:
     known_channels = Channels(inbox, time.monotonic)
     manifests = Manifests(time.monotonic)
     broker = faststream_broker(rabbitmq_url)
-    subscribe(broker, manifests, settings.instance)
+    subscribe(broker, manifests, settings.instance, store.keep_manifest)
     publisher = Publisher(rabbitmq_url, SERVICE)
     live = Live(rabbitmq_url, inbox, publisher, known_channels, manifests, utc_now, settings.instance)
     sockets = Sockets(live, auth, known_channels, inbox, origins, settings.sockets_per_user)
@@ -112,6 +112,8 @@ def build() -> Service:
         if users is not None:
             await _bring_in(store, auth, users)
         access_tokens.serve(await store.tenant_ids())
+        for announced in await store.manifests():
+            manifests.hear(announced)
         await broker.start()
         background.spawn("live", live.run())
         background.spawn("revocations", auth.follow_revocations())

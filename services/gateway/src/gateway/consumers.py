@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from faststream import AckPolicy
 from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from pydantic import ValidationError
 
+from msgkit.contracts.ids import new_id
 from msgkit.contracts.manifest import Manifest, ManifestAnnounced
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
 from msgkit.runtime.logs import get_logger
+from msgkit.runtime.mongo import StoreUnavailable
 
 log = get_logger(__name__)
 
@@ -34,14 +36,20 @@ class Manifests:
         self._clock = clock
         self._by_kind: dict[str, Announced] = {}
 
-    def hear(self, announced: ManifestAnnounced) -> None:
+    def hear(self, announced: ManifestAnnounced) -> bool:
+        """Take an announcement in; True if it says something new."""
         kind = announced.manifest.kind
-        if kind not in self._by_kind:
+        known = self._by_kind.get(kind)
+        if known is None:
             if len(self._by_kind) >= MAX_KINDS:
                 log.warning("too_many_kinds", kind=kind)
-                return
+                return False
             log.info("connector_announced", kind=kind, connector=announced.manifest.service)
         self._by_kind[kind] = Announced(announced.manifest, announced.internal_url, self._clock())
+        return known is None or (known.manifest, known.internal_url) != (
+            announced.manifest,
+            announced.internal_url,
+        )
 
     def of(self, kind: str) -> Announced | None:
         return self._by_kind.get(kind)
@@ -58,11 +66,20 @@ class Manifests:
         return {} if known is None else {name: limit.value for name, limit in known.manifest.limits.items()}
 
 
-def subscribe(broker: RabbitBroker, manifests: Manifests, instance: str) -> None:
-    """Hear announcements in a queue of this replica's own, which goes when the replica goes."""
-    queue = RabbitQueue(
-        f"gateway.presence.{instance}", durable=False, exclusive=True, auto_delete=True, routing_key="#"
-    )
+def subscribe(
+    broker: RabbitBroker,
+    manifests: Manifests,
+    instance: str,
+    keep: Callable[[ManifestAnnounced], Awaitable[None]],
+) -> None:
+    """Hear announcements in a queue of this replica's own, which goes when the replica goes.
+
+    Args:
+        keep: remembers what is new, so that the next start knows the messengers before it hears of them.
+    """
+    # A name of this very process: the broker may hold that of its predecessor locked for a moment.
+    name = f"gateway.presence.{instance}.{new_id()[:8]}"
+    queue = RabbitQueue(name, durable=False, exclusive=True, auto_delete=True, routing_key="#")
     exchange = RabbitExchange(PRESENCE, type=ExchangeType.FANOUT, durable=True)
 
     @broker.subscriber(queue, exchange, ack_policy=AckPolicy.ACK)
@@ -70,6 +87,12 @@ def subscribe(broker: RabbitBroker, manifests: Manifests, instance: str) -> None
         if message.raw_message.type != ANNOUNCEMENT_KEY:
             return
         try:
-            manifests.hear(ManifestAnnounced.model_validate_json(message.body))
+            announced = ManifestAnnounced.model_validate_json(message.body)
         except ValidationError as exc:
             log.warning("announcement_unreadable", errors=exc.error_count())
+            return
+        if manifests.hear(announced):
+            try:
+                await keep(announced)
+            except StoreUnavailable as exc:
+                log.warning("announcement_not_kept", reason=str(exc))

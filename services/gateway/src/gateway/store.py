@@ -7,12 +7,15 @@ a refresh token, a ticket) and where a replica follows the revocations of all it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from gateway.schemas import Session, UserSettings
+from msgkit.contracts.manifest import ManifestAnnounced
 from msgkit.runtime.mongo import (
     ASCENDING,
     STORE_ERRORS,
@@ -78,6 +81,7 @@ class Store:
         self._revocations = database["revocations"]
         self._settings = database["user_settings"]
         self._attempts = database["login_attempts"]
+        self._manifests = database["manifests"]
 
     async def prepare(self) -> None:
         """Indexes; repeated without effect."""
@@ -90,6 +94,26 @@ class Store:
                 self._sessions, self._refresh, self._tickets, self._revocations, self._attempts
             ):  # fmt: skip
                 await collection.create_index("expires_at", expireAfterSeconds=0)
+
+    # Connectors
+
+    async def keep_manifest(self, announced: ManifestAnnounced) -> None:
+        """Remember what a connector said of itself; JSON text, since its schema has keys MongoDB minds."""
+        kind = announced.manifest.kind
+        with _reachable():
+            await self._manifests.replace_one(
+                {"_id": kind}, {"_id": kind, "announced": announced.model_dump_json()}, upsert=True
+            )
+
+    async def manifests(self) -> list[ManifestAnnounced]:
+        """What connectors said before this start, in words we still understand."""
+        with _reachable():
+            texts = [doc["announced"] async for doc in self._manifests.find({})]
+        found = []
+        for text in texts:
+            with suppress(ValidationError):
+                found.append(ManifestAnnounced.model_validate_json(text))
+        return found
 
     # Tenants and users
 

@@ -36,10 +36,12 @@ class Announcer:
         self._clock = clock
 
     async def run(self) -> None:
-        """Announce for ever."""
+        """Announce for ever; often at first, when those who listen may just be starting too."""
+        pause = _AGAIN_SECONDS
         while True:
             confirmed = await self._announce()
-            await asyncio.sleep(EVERY_SECONDS if confirmed else _AGAIN_SECONDS)
+            pause = min(pause * 2, EVERY_SECONDS) if confirmed else _AGAIN_SECONDS
+            await asyncio.sleep(pause)
 
     async def _announce(self) -> bool:
         event = ManifestAnnounced(

@@ -81,8 +81,22 @@ async def connect(url: str, name: str) -> AbstractConnection:
     """
     with_heartbeat = URL(url).update_query(heartbeat=str(HEARTBEAT_S), name=name)
     return await aio_pika.connect(
-        str(with_heartbeat), timeout=_CONNECT_TIMEOUT_S, client_properties={"connection_name": name}
+        str(with_heartbeat),
+        timeout=_CONNECT_TIMEOUT_S,
+        client_properties={"connection_name": name},
+        connection_class=_Connection,
     )
+
+
+class _Connection(aio_pika.Connection):
+    """Closes itself when it could not connect; the library leaves that to the garbage collector."""
+
+    async def connect(self, timeout: float | None = None) -> None:
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
 
 
 async def uncancelled(awaitable: Awaitable[T]) -> T:

@@ -243,6 +243,7 @@ def _server(app: ASGIApp) -> _Server:
         ws="websockets-sansio",
         ws_max_size=WS_MAX_BYTES,
         ws_ping_timeout=30,
+        ws_per_message_deflate=False,  # costs a zlib window and CPU per socket; the network is near
         log_config=None,  # ours is configured already
         access_log=False,
         server_header=False,

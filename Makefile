@@ -6,7 +6,7 @@ UP := $(PYTHON) deploy/up.py
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status logs reset doctor test check bench chaos lock
+.PHONY: help up down status logs reset doctor test check bench chaos schemas lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,10 @@ bench: ## performance report beside baselines of the same run, also in .rozmova/
 chaos: ## kill every process under load and count: SEED=1 SCALE=1 (2 sends twice as many messages)
 	@$(UP) setup --for test
 	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1)
+
+schemas: ## write the JSON Schemas of the words on the bus anew
+	@$(UP) setup --for check
+	@$(VENV)/python tools/gen_schemas.py
 
 lock: ## make the locks anew from the pyproject files; UPGRADE=1 takes newer versions
 	@$(UP) setup --for check

@@ -1070,7 +1070,7 @@ async def _until(read: Callable[[], Awaitable[object]], wanted: object) -> None:
     """Ask for a state until it is the wanted one, with a deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while (seen := await read()) != wanted:  # noqa: ASYNC110  # a state of another process has no event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # pace: polls a state with a deadline
     assert seen == wanted
 
 

@@ -62,7 +62,8 @@ def ensure_venv() -> None:
 
 def install_packages(arguments: Sequence[str]) -> None:
     """Installs into `.venv` with uv, or with pip where only pip knows the way to the packages."""
-    environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    # The certificates pip uses too: a mirror may be signed by the machine's own authority.
+    environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "UV_SYSTEM_CERTS": "true"}
     uv = [str(VENV / "bin/uv"), "pip", "install", "--quiet", "--python", str(VENV_PYTHON), *arguments]
     first = subprocess.run(uv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if first.returncode == 0:

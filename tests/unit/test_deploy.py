@@ -12,7 +12,7 @@ from supervisor.options import ServerOptions
 from bootstrap import Problem
 from demo_people import TENANTS, USERS, write_users_file
 from roster import SERVICES, Addresses, Process, Service, parse_scale, plan
-from state import Ports, Secrets
+from state import STATE, Ports, Secrets
 from supervision import configuration
 
 ADDRESSES = Addresses(
@@ -132,7 +132,9 @@ def test_supervisord_reads_back_the_environment_we_wrote(
     hostile = {"PERCENT": "100%d", "JSON": '{"a": ["б\\u0027", 1]}', "URL": ADDRESSES.rabbitmq, "EMPTY": ""}
     planned = [*plan(ports, secrets, ADDRESSES, {}), Process("odd", service, hostile, "http://127.0.0.1:1")]
     file = tmp_path / "supervisord.conf"
-    file.write_text(configuration(planned))
+    # supervisord refuses log folders that are not there; on a fresh clone `make up` has not made them yet.
+    file.write_text(configuration(planned).replace(f"{STATE}/log", f"{tmp_path}/log"))
+    (tmp_path / "log").mkdir()
 
     options = ServerOptions()
     options.realize(["-c", str(file)])

@@ -1,28 +1,29 @@
-"""inbox with its safety net cut: it acknowledges before it writes. The checker must see the loss."""
+"""inbox with its safety net cut: what it gets counts as acknowledged before it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from aiormq.channel import Channel
 
 from inbox.app import build
 from msgkit.runtime.partition_reader import PartitionReader, _Taken
 from msgkit.runtime.service import run
 
-_acknowledge = PartitionReader._acknowledge
-_together = PartitionReader._together
+_consume = Channel.basic_consume
 
 
-async def acknowledge_then_write(self: PartitionReader, batch: Sequence[_Taken]) -> None:
-    await _acknowledge(self, batch)
-    await _together(self, batch)
+async def consume_as_acknowledged(self: Channel, queue: str, callback: Any) -> Any:
+    return await _consume(self, queue, callback, no_ack=True)
 
 
 async def too_late(self: PartitionReader, batch: Sequence[_Taken]) -> None:
-    """The acknowledgement after the write: it went out already."""
+    """The acknowledgement after the write: there is nothing left to acknowledge."""
 
 
-PartitionReader._together = acknowledge_then_write  # type: ignore[method-assign]  # that is the mutation
-PartitionReader._acknowledge = too_late  # type: ignore[method-assign]  # that is the mutation
+setattr(Channel, "basic_consume", consume_as_acknowledged)  # noqa: B010  # the mutation
+PartitionReader._acknowledge = too_late  # type: ignore[method-assign]  # the mutation
 
 if __name__ == "__main__":
     run(build)

@@ -105,6 +105,17 @@ async def test_bot_of_another_channel_is_409_without_a_name(stage: Stage) -> Non
     assert await stored(stage) == 1
 
 
+async def test_a_creation_that_stopped_half_way_gives_way_to_the_next_try(stage: Stage) -> None:
+    """The answer of step 1 was lost and its undo came too early: the tenant must not be locked out."""
+    assert (await stage.put_account("d" * 32)).status_code == 200
+    assert (await stage.put_account("e" * 32, tenant="clinic")).status_code == 409
+    assert (await stage.put_account("f" * 32)).status_code == 200
+    assert await stored(stage) == 1
+    await stage.connected()
+    assert await stored(stage) == 1
+    assert (await stage.put_account("d" * 32)).status_code == 409
+
+
 async def test_other_bot_in_the_same_channel_is_409(stage: Stage) -> None:
     await stage.connected()
     answer = await stage.put_account(token=OTHER_TOKEN)

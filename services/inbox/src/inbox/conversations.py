@@ -18,6 +18,7 @@ from inbox.domain import (
     Command,
     Commit,
     Door,
+    Draft,
     Event,
     Fact,
     Message,
@@ -31,6 +32,7 @@ from inbox.domain import (
     dedupe_id,
     referenced_ids,
     reply_message_id,
+    take,
 )
 from inbox.relay import Relay, Step, advance, beside_the_log, start_of, step_of
 from inbox.store import STORE_TROUBLE, ChannelBook, ChannelRecord, Key, RequestNumbers, Store
@@ -258,6 +260,8 @@ class Conversations:
         """One commit with everything the facts bring; None if they bring nothing new."""
         now = self._clock()
         v = state.v + 1
+        draft = Draft(state)
+        door = _door(doors.get(state.channel_id))
         work.fresh.clear()
         events: list[Event] = []
         seen = set(known)
@@ -268,8 +272,8 @@ class Conversations:
             if dedupe_id(fact) in seen:
                 metrics.dedup_hits_total.labels(service="inbox").inc()
                 continue
-            moment = Moment(v, now, self._numbers.next(state.tenant_id) if state.needs_request else 0)
-            decision = decide(state, fact, moment, _door(doors.get(fact.channel_id)))
+            moment = Moment(v, now, self._numbers.next(state.tenant_id) if draft.needs_request else 0)
+            decision = decide(draft, fact, moment, door)
             if isinstance(decision, Refusal):
                 rejected.append(Rejected(fact, decision.code))
                 continue
@@ -278,8 +282,9 @@ class Conversations:
                 metrics.dedup_hits_total.labels(service="inbox").inc()
                 continue
             self._numbers.use(state.tenant_id, fresh)
-            seen.update(event.dedupe_id for event in fresh)
-            state = apply_all(state, fresh, moment)
+            for event in fresh:
+                seen.add(event.dedupe_id)
+                take(draft, event, moment)
             events += fresh
             work.fresh.append(item)
             received_at = received_at or fact.recorded_at
@@ -300,7 +305,8 @@ class Conversations:
             received_at=received_at,
             trace=trace,
         )
-        return step_of(commit, state)
+        draft.v = v
+        return step_of(commit, draft.state())
 
     def _relayable(self, key: Key, steps: Sequence[Step]) -> Sequence[Step]:
         """The steps, if nothing lies between the projection and them; else none: the log must be read."""

@@ -46,7 +46,10 @@ ARRIVAL_SPACING: Final = timedelta(milliseconds=16)
 BLOCKED_LINE: Final = "Бот заблоковано користувачем!"
 
 View = dict[str, Any]
-"""A view of msgkit.contracts.views as plain values, ready to be serialised once."""
+"""A view of msgkit.contracts.views as plain values, ready to be serialised once.
+
+Words are plain strings: the serialiser takes thirty times as long for a member of an enumeration.
+"""
 
 
 # ---------------------------------------------------------------- what there is
@@ -269,6 +272,83 @@ class State:
             return self
         kept = sorted(self.messages.values(), key=_by_n)[-count:]
         return replace(self, messages={message.id: message for message in kept})
+
+
+class Draft:
+    """A conversation while one commit is made, changed in place. Nobody keeps one.
+
+    A copy of the whole State for every event was a tenth of what a message costs.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.id = state.id
+        self.tenant_id = state.tenant_id
+        self.channel_id = state.channel_id
+        self.channel_kind = state.channel_kind
+        self.v = state.v
+        self.contact = state.contact
+        self.blocked = state.blocked
+        self.availability_at = state.availability_at
+        self.handler = state.handler
+        self.status = state.status
+        self.assignee = state.assignee
+        self.request = state.request
+        self.last_message = state.last_message
+        self.activity_at = state.activity_at
+        self.n = state.n
+        self.in_seq = state.in_seq
+        self.out_seq = state.out_seq
+        self.answered_seq = state.answered_seq
+        self.last_pos_at = state.last_pos_at
+        self.ours_pos_at = state.ours_pos_at
+        self.last_answer_n = state.last_answer_n
+        self.last_answer_by = state.last_answer_by
+        self.other_answer_n = state.other_answer_n
+        self.bot_queued = state.bot_queued
+        self.arrivals = state.arrivals
+        self.parked_edits = state.parked_edits
+        self.messages = dict(state.messages)
+
+    def state(self) -> State:
+        """What it has become; the draft must not be used after that."""
+        return State(
+            id=self.id,
+            tenant_id=self.tenant_id,
+            channel_id=self.channel_id,
+            channel_kind=self.channel_kind,
+            v=self.v,
+            contact=self.contact,
+            blocked=self.blocked,
+            availability_at=self.availability_at,
+            handler=self.handler,
+            status=self.status,
+            assignee=self.assignee,
+            request=self.request,
+            last_message=self.last_message,
+            activity_at=self.activity_at,
+            n=self.n,
+            in_seq=self.in_seq,
+            out_seq=self.out_seq,
+            answered_seq=self.answered_seq,
+            last_pos_at=self.last_pos_at,
+            ours_pos_at=self.ours_pos_at,
+            last_answer_n=self.last_answer_n,
+            last_answer_by=self.last_answer_by,
+            other_answer_n=self.other_answer_n,
+            bot_queued=self.bot_queued,
+            arrivals=self.arrivals,
+            parked_edits=self.parked_edits,
+            messages=self.messages,
+        )
+
+    @property
+    def needs_request(self) -> bool:
+        """Whether the next message opens a request and so needs a number."""
+        return self.request is None or self.status is Status.CLOSED
+
+
+Known = State | Draft
+"""What `decide` reads: a conversation at rest, or one in the middle of a commit."""
 
 
 def _by_n(message: Message) -> int:
@@ -557,26 +637,37 @@ def referenced_ids(conversation_id: str, command: Command) -> tuple[str, ...]:
             return ()
 
 
-def changed_ids(events: Iterable[Event]) -> set[str]:
-    """The messages that must be in hand to apply these events: changed, but not made by them."""
-    changed = {event.message_id for event in events if isinstance(event, Edited | DeliveryChanged)}
-    return changed - created_ids(events)
-
-
 def created_ids(events: Iterable[Event]) -> set[str]:
     """The messages these events make."""
-    return {
-        event.message_id
-        for event in events
-        if isinstance(event, MessageCame | AnswerOrdered | NoteWritten | ContactBlocked)
-    }
+    return touched_ids(events)[0]
+
+
+def changed_ids(events: Iterable[Event]) -> set[str]:
+    """The messages that must be in hand to apply these events: changed, but not made by them."""
+    return touched_ids(events)[1]
+
+
+def touched_ids(events: Iterable[Event]) -> tuple[set[str], set[str]]:
+    """Both of the above."""
+    created: set[str] = set()
+    changed: set[str] = set()
+    for event in events:
+        if isinstance(event, _MAKES_A_MESSAGE):
+            created.add(event.message_id)
+        elif isinstance(event, _CHANGES_A_MESSAGE):
+            changed.add(event.message_id)
+    return created, changed - created
+
+
+_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, NoteWritten, ContactBlocked)
+_CHANGES_A_MESSAGE: Final = (Edited, DeliveryChanged)
 
 
 # ---------------------------------------------------------------- decide
 
 
 def decide(  # noqa: PLR0911  # one line per command
-    state: State, command: Command, moment: Moment, door: Door
+    state: Known, command: Command, moment: Moment, door: Door
 ) -> Decision:
     """What follows from a command on this version of the conversation.
 
@@ -604,7 +695,7 @@ def decide(  # noqa: PLR0911  # one line per command
             return _claim(state, command, moment)
 
 
-def _receive(state: State, command: MessageReceived, moment: Moment, door: Door) -> Decision:
+def _receive(state: Known, command: MessageReceived, moment: Moment, door: Door) -> Decision:
     key = _came_key(state.id, command.provider_id)
     message_id = derived_id("message", state.id, key)
     if message_id in state.messages:
@@ -645,7 +736,7 @@ def _receive(state: State, command: MessageReceived, moment: Moment, door: Door)
     return tuple(events)
 
 
-def _parked_for(state: State, provider_id: str, message_id: str, body: Body) -> list[Event]:
+def _parked_for(state: Known, provider_id: str, message_id: str, body: Body) -> list[Event]:
     """The edits that waited for this message, in their order, without those that change nothing."""
     events: list[Event] = []
     waiting = [edit for edit in state.parked_edits if edit.provider_id == provider_id]
@@ -664,7 +755,7 @@ def _parked_for(state: State, provider_id: str, message_id: str, body: Body) -> 
     return events
 
 
-def _inbound_position(state: State, sent_at: datetime, provider_seq: int, now: datetime) -> datetime:
+def _inbound_position(state: Known, sent_at: datetime, provider_seq: int, now: datetime) -> datetime:
     """The provider's time, between the last message of ours and now, in the provider's order.
 
     Messengers tell seconds: messages of one second stand a little apart, so that one that comes late finds
@@ -674,13 +765,16 @@ def _inbound_position(state: State, sent_at: datetime, provider_seq: int, now: d
     position = max(min(sent_at, now), earliest)
     below: datetime | None = None
     above: datetime | None = None
+    place = (sent_at, provider_seq)
     for arrival in state.arrivals:
-        if (arrival.provider_time, arrival.provider_seq) < (sent_at, provider_seq):
-            below = arrival.pos_at if below is None else max(below, arrival.pos_at)
-            if arrival.provider_time == sent_at:
-                position = max(position, arrival.pos_at + ARRIVAL_SPACING)
-        else:
-            above = arrival.pos_at if above is None else min(above, arrival.pos_at)
+        at = arrival.pos_at
+        if (arrival.provider_time, arrival.provider_seq) < place:
+            if below is None or at > below:
+                below = at
+            if arrival.provider_time == sent_at and (spaced := at + ARRIVAL_SPACING) > position:
+                position = spaced
+        elif above is None or at < above:
+            above = at
     if below is not None:
         position = max(position, below)
     if above is not None and position >= above:
@@ -694,7 +788,7 @@ def _whole_ms(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _quoted(state: State, command: MessageReceived) -> tuple[str | None, Quoted | None]:
+def _quoted(state: Known, command: MessageReceived) -> tuple[str | None, Quoted | None]:
     provider_id = command.reply_to_provider_id
     if provider_id is None:
         return None, None
@@ -711,7 +805,7 @@ def _quote_of(message: Message) -> Quoted:
     return Quoted(message.body.text[:200], message.author.name or "")
 
 
-def _edit(state: State, command: MessageEdited) -> Decision:
+def _edit(state: Known, command: MessageEdited) -> Decision:
     key = dedupe_id(command)
     assert key is not None
     message_id = inbound_message_id(state.id, command.provider_id)
@@ -729,7 +823,7 @@ def _edit(state: State, command: MessageEdited) -> Decision:
     return (Edited(dedupe_id=key, message_id=message_id, edited_at=edited_at, body=body),)
 
 
-def _availability(state: State, command: ContactAvailability, moment: Moment) -> Decision:
+def _availability(state: Known, command: ContactAvailability, moment: Moment) -> Decision:
     happened_at = _to_ms(command.happened_at)
     is_old = state.availability_at is not None and happened_at < state.availability_at
     if state.n == 0 or is_old or command.available is not state.blocked:
@@ -740,7 +834,7 @@ def _availability(state: State, command: ContactAvailability, moment: Moment) ->
     return (_block(state, key, happened_at, moment),)
 
 
-def _block(state: State, key: str, happened_at: datetime, moment: Moment, n_ahead: int = 0) -> ContactBlocked:
+def _block(state: Known, key: str, happened_at: datetime, moment: Moment, n_ahead: int = 0) -> ContactBlocked:
     return ContactBlocked(
         dedupe_id=key,
         message_id=derived_id("message", state.id, key),
@@ -751,7 +845,7 @@ def _block(state: State, key: str, happened_at: datetime, moment: Moment, n_ahea
     )
 
 
-def _report(state: State, command: DeliveryReported, moment: Moment) -> Decision:
+def _report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     message = state.messages.get(command.message_id)
     if message is None or message.direction is not Direction.OUT:
         return Refusal(404, "message_not_found", "Звіт про повідомлення, якого немає в цьому чаті.")
@@ -774,7 +868,7 @@ def _report(state: State, command: DeliveryReported, moment: Moment) -> Decision
     return tuple(events)
 
 
-def _post_reply(state: State, command: PostReply, moment: Moment, door: Door) -> Decision:
+def _post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> Decision:
     author_id = command.author.id or ""
     fingerprint = body_hash(command)
     message_id = reply_message_id(state.id, author_id, command.client_msg_id)
@@ -831,7 +925,7 @@ def _post_reply(state: State, command: PostReply, moment: Moment, door: Door) ->
 
 
 def _refuse_reply(  # noqa: PLR0911  # one line per reason
-    state: State, command: PostReply, door: Door
+    state: Known, command: PostReply, door: Door
 ) -> Refusal | None:
     if state.n == 0 or state.contact is None:
         return Refusal(404, "not_found", "Немає такого чату.")
@@ -856,7 +950,7 @@ def _refuse_reply(  # noqa: PLR0911  # one line per reason
     return None
 
 
-def _set_status(state: State, command: SetStatus, moment: Moment) -> Decision:
+def _set_status(state: Known, command: SetStatus, moment: Moment) -> Decision:
     if state.n == 0:
         return Refusal(404, "not_found", "Немає такого чату.")
     if state.status is command.status:
@@ -865,7 +959,7 @@ def _set_status(state: State, command: SetStatus, moment: Moment) -> Decision:
     return (StatusSet(dedupe_id=key, status=command.status, by=command.by),)
 
 
-def _claim(state: State, command: Claim, moment: Moment) -> Decision:
+def _claim(state: Known, command: Claim, moment: Moment) -> Decision:
     if state.n == 0:
         return Refusal(404, "not_found", "Немає такого чату.")
     if state.status is Status.CLOSED:
@@ -881,14 +975,14 @@ def _claim(state: State, command: Claim, moment: Moment) -> Decision:
     return tuple(events)
 
 
-def _open_request(state: State, cause: str, moment: Moment, handler: Handler) -> RequestOpened:
+def _open_request(state: Known, cause: str, moment: Moment, handler: Handler) -> RequestOpened:
     request_id = derived_id("request", state.id, cause)
     return RequestOpened(
         dedupe_id=f"request:{request_id}", request_id=request_id, number=moment.number, handler=handler
     )
 
 
-def _own_position(state: State, moment: Moment) -> datetime:
+def _own_position(state: Known, moment: Moment) -> datetime:
     """Ours stand at their commit time, never before what is there: clocks of replicas differ."""
     return moment.at if state.last_pos_at is None else max(moment.at, state.last_pos_at)
 
@@ -940,7 +1034,9 @@ def apply(state: State, event: Event, moment: Moment) -> State:
 
     The messages of `changed_ids` must be in hand.
     """
-    return _APPLY[type(event)](state, event, moment)
+    draft = Draft(state)
+    take(draft, event, moment)
+    return draft.state()
 
 
 def fold(state: State, commit: Commit) -> State:
@@ -952,29 +1048,33 @@ def fold(state: State, commit: Commit) -> State:
 
 def apply_all(state: State, events: Iterable[Event], moment: Moment) -> State:
     """The conversation after all events of one commit."""
+    draft = Draft(state)
     for event in events:
-        state = apply(state, event, moment)
-    return state if state.v == moment.v else replace(state, v=moment.v)
+        take(draft, event, moment)
+    draft.v = moment.v
+    return draft.state()
 
 
-def _on_request_opened(state: State, event: RequestOpened, moment: Moment) -> State:
-    return replace(
-        state,
-        request=Episode(event.request_id, event.number, moment.at),
-        status=Status.OPEN,
-        handler=event.handler,
-        assignee=None,
-    )
+def take(draft: Draft, event: Event, moment: Moment) -> None:
+    """What `apply` does, in place: for who decides the next command of the same commit on it."""
+    _APPLY[type(event)](draft, event, moment)
 
 
-def _on_message_came(state: State, event: MessageCame, moment: Moment) -> State:
-    in_seq = state.in_seq + 1
+def _on_request_opened(draft: Draft, event: RequestOpened, moment: Moment) -> None:
+    draft.request = Episode(event.request_id, event.number, moment.at)
+    draft.status = Status.OPEN
+    draft.handler = event.handler
+    draft.assignee = None
+
+
+def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
+    in_seq = draft.in_seq + 1
     message = Message(
         id=event.message_id,
-        tenant_id=state.tenant_id,
-        channel_id=state.channel_id,
-        conversation_id=state.id,
-        request_id=_request_id(state),
+        tenant_id=draft.tenant_id,
+        channel_id=draft.channel_id,
+        conversation_id=draft.id,
+        request_id=_request_id(draft),
         n=event.n,
         in_seq=in_seq,
         pos_at=event.pos_at,
@@ -991,26 +1091,18 @@ def _on_message_came(state: State, event: MessageCame, moment: Moment) -> State:
         group_id=event.group_id,
         late=event.late,
     )
-    parked = state.parked_edits
-    if parked:
-        parked = tuple(edit for edit in parked if edit.provider_id != event.provider_id)
-    return replace(
-        state,
-        v=moment.v,
-        contact=event.contact,
-        status=Status.OPEN if state.status is Status.WAITING else state.status,
-        availability_at=state.availability_at
-        if state.blocked
-        else _later(state.availability_at, event.provider_time),
-        in_seq=in_seq,
-        n=event.n,
-        last_message=_last_line(message),
-        activity_at=moment.at,
-        last_pos_at=_later(state.last_pos_at, event.pos_at),
-        arrivals=_with_arrival(state.arrivals, event),
-        parked_edits=parked,
-        messages={**state.messages, message.id: message},
-    )
+    if draft.parked_edits:
+        draft.parked_edits = tuple(
+            edit for edit in draft.parked_edits if edit.provider_id != event.provider_id
+        )
+    draft.contact = event.contact
+    if draft.status is Status.WAITING:
+        draft.status = Status.OPEN
+    if not draft.blocked:
+        draft.availability_at = _later(draft.availability_at, event.provider_time)
+    draft.in_seq = in_seq
+    draft.arrivals = _with_arrival(draft.arrivals, event)
+    _add(draft, message, moment)
 
 
 def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Arrival, ...]:
@@ -1022,13 +1114,13 @@ def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Ar
     return (*recent, arrival)
 
 
-def _on_edited(state: State, event: Edited, moment: Moment) -> State:
-    message = state.messages[event.message_id]
+def _on_edited(draft: Draft, event: Edited, moment: Moment) -> None:
+    message = draft.messages[event.message_id]
     since = message.edited_at or message.provider_time
     versions = [*message.versions, Version(message.body.text, since)]
     told = Version(event.body.text, event.edited_at)
     if told in versions:
-        return state
+        return
     if message.edited_at is None or event.edited_at >= message.edited_at:
         changed = replace(
             message, body=event.body, edited_at=event.edited_at, versions=tuple(versions), rev=moment.v
@@ -1036,16 +1128,16 @@ def _on_edited(state: State, event: Edited, moment: Moment) -> State:
     else:  # an older edit came later: it belongs to the past
         past = sorted([*message.versions, told], key=lambda version: version.at)
         changed = replace(message, versions=tuple(past), rev=moment.v)
-    return _with_changed(state, changed)
+    _change(draft, changed)
 
 
-def _on_edit_parked(state: State, event: EditParked, _moment: Moment) -> State:
-    return replace(state, parked_edits=(*state.parked_edits, event.edit)[-PARKED_EDITS:])
+def _on_edit_parked(draft: Draft, event: EditParked, _moment: Moment) -> None:
+    draft.parked_edits = (*draft.parked_edits, event.edit)[-PARKED_EDITS:]
 
 
-def _on_answer_ordered(state: State, event: AnswerOrdered, moment: Moment) -> State:
+def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> None:
     message = _own_message(
-        state,
+        draft,
         moment,
         id_=event.message_id,
         n=event.n,
@@ -1053,7 +1145,7 @@ def _on_answer_ordered(state: State, event: AnswerOrdered, moment: Moment) -> St
         direction=Direction.OUT,
         author=event.author,
         text=event.text,
-        state_=MessageState.QUEUED,
+        state=MessageState.QUEUED,
     )
     message = replace(
         message,
@@ -1062,33 +1154,26 @@ def _on_answer_ordered(state: State, event: AnswerOrdered, moment: Moment) -> St
         reply_to=event.reply_to,
         quote=event.quote,
     )
-    state = replace(
-        _with_own(state, message, moment),
-        out_seq=event.out_seq,
-        ours_pos_at=event.pos_at,
-        last_answer_n=event.n,
-        last_answer_by=event.author.id,
-        other_answer_n=state.other_answer_n
-        if state.last_answer_by == event.author.id
-        else state.last_answer_n,
-    )
-    if event.author.kind is AuthorKind.OPERATOR:
-        request = state.request
-        if request is not None and request.first_reply_at is None:
-            request = replace(request, first_reply_at=moment.at)
-        return replace(
-            state,
-            request=request,
-            handler=Handler.OPERATOR,
-            answered_seq=state.in_seq,
-            assignee=state.assignee or Person(event.author.id or "", event.author.name or ""),
-        )
-    return replace(state, bot_queued=(*state.bot_queued, message.id))
+    _add(draft, message, moment)
+    draft.out_seq = event.out_seq
+    draft.ours_pos_at = event.pos_at
+    if draft.last_answer_by != event.author.id:
+        draft.other_answer_n = draft.last_answer_n
+    draft.last_answer_n = event.n
+    draft.last_answer_by = event.author.id
+    if event.author.kind is not AuthorKind.OPERATOR:
+        draft.bot_queued = (*draft.bot_queued, message.id)
+        return
+    if draft.request is not None and draft.request.first_reply_at is None:
+        draft.request = replace(draft.request, first_reply_at=moment.at)
+    draft.handler = Handler.OPERATOR
+    draft.answered_seq = draft.in_seq
+    draft.assignee = draft.assignee or Person(event.author.id or "", event.author.name or "")
 
 
-def _on_note_written(state: State, event: NoteWritten, moment: Moment) -> State:
+def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
     message = _own_message(
-        state,
+        draft,
         moment,
         id_=event.message_id,
         n=event.n,
@@ -1096,34 +1181,31 @@ def _on_note_written(state: State, event: NoteWritten, moment: Moment) -> State:
         direction=Direction.NOTE,
         author=event.author,
         text=event.text,
-        state_=MessageState.DELIVERED,
+        state=MessageState.DELIVERED,
     )
-    message = replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash)
-    return _with_own(state, message, moment)
+    _add(draft, replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash), moment)
 
 
-def _on_delivery_changed(state: State, event: DeliveryChanged, moment: Moment) -> State:
-    message = state.messages[event.message_id]
+def _on_delivery_changed(draft: Draft, event: DeliveryChanged, moment: Moment) -> None:
+    message = draft.messages[event.message_id]
     if STATE_RANK[event.state] <= STATE_RANK[message.state]:
-        return state
-    if state.bot_queued:
-        state = replace(state, bot_queued=tuple(id_ for id_ in state.bot_queued if id_ != message.id))
+        return
+    if draft.bot_queued:
+        draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message.id)
     known = message.provider_ids
-    return _with_changed(
-        state,
-        replace(
-            message,
-            state=event.state,
-            provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
-            failure=event.failure,
-            rev=moment.v,
-        ),
+    changed = replace(
+        message,
+        state=event.state,
+        provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
+        failure=event.failure,
+        rev=moment.v,
     )
+    _change(draft, changed)
 
 
-def _on_contact_blocked(state: State, event: ContactBlocked, moment: Moment) -> State:
+def _on_contact_blocked(draft: Draft, event: ContactBlocked, moment: Moment) -> None:
     message = _own_message(
-        state,
+        draft,
         moment,
         id_=event.message_id,
         n=event.n,
@@ -1131,39 +1213,36 @@ def _on_contact_blocked(state: State, event: ContactBlocked, moment: Moment) -> 
         direction=Direction.SYSTEM,
         author=Author(AuthorKind.SYSTEM),
         text=event.text,
-        state_=MessageState.DELIVERED,
+        state=MessageState.DELIVERED,
     )
-    return replace(
-        _with_own(state, message, moment),
-        blocked=True,
-        availability_at=_later(state.availability_at, event.happened_at),
-    )
+    _add(draft, message, moment)
+    draft.blocked = True
+    draft.availability_at = _later(draft.availability_at, event.happened_at)
 
 
-def _on_contact_returned(state: State, event: ContactReturned, _moment: Moment) -> State:
-    return replace(state, blocked=False, availability_at=_later(state.availability_at, event.happened_at))
+def _on_contact_returned(draft: Draft, event: ContactReturned, _moment: Moment) -> None:
+    draft.blocked = False
+    draft.availability_at = _later(draft.availability_at, event.happened_at)
 
 
-def _on_taken_over(state: State, event: TakenOver, _moment: Moment) -> State:
+def _on_taken_over(draft: Draft, event: TakenOver, _moment: Moment) -> None:
     cancelled = frozenset(event.cancelled)
-    return replace(
-        state,
-        handler=Handler.OPERATOR,
-        assignee=state.assignee or event.by,
-        bot_queued=tuple(id_ for id_ in state.bot_queued if id_ not in cancelled),
-    )
+    draft.handler = Handler.OPERATOR
+    draft.assignee = draft.assignee or event.by
+    draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ not in cancelled)
 
 
-def _on_claimed(state: State, event: Claimed, _moment: Moment) -> State:
-    return replace(state, assignee=event.by)
+def _on_claimed(draft: Draft, event: Claimed, _moment: Moment) -> None:
+    draft.assignee = event.by
 
 
-def _on_status_set(state: State, event: StatusSet, _moment: Moment) -> State:
-    closes = event.status is Status.CLOSED
-    return replace(state, status=event.status, answered_seq=state.in_seq if closes else state.answered_seq)
+def _on_status_set(draft: Draft, event: StatusSet, _moment: Moment) -> None:
+    draft.status = event.status
+    if event.status is Status.CLOSED:
+        draft.answered_seq = draft.in_seq
 
 
-_APPLY: Final[Mapping[type[Any], Callable[[State, Any, Moment], State]]] = {
+_APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     RequestOpened: _on_request_opened,
     MessageCame: _on_message_came,
     Edited: _on_edited,
@@ -1180,7 +1259,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[State, Any, Moment], State]]] = {
 
 
 def _own_message(
-    state: State,
+    draft: Draft,
     moment: Moment,
     *,
     id_: str,
@@ -1189,45 +1268,39 @@ def _own_message(
     direction: Direction,
     author: Author,
     text: str,
-    state_: MessageState,
+    state: MessageState,
 ) -> Message:
     return Message(
         id=id_,
-        tenant_id=state.tenant_id,
-        channel_id=state.channel_id,
-        conversation_id=state.id,
-        request_id=_request_id(state),
+        tenant_id=draft.tenant_id,
+        channel_id=draft.channel_id,
+        conversation_id=draft.id,
+        request_id=_request_id(draft),
         n=n,
-        in_seq=state.in_seq,
+        in_seq=draft.in_seq,
         pos_at=pos_at,
         direction=direction,
         author=author,
         body=Body(MessageKind.TEXT, text),
         provider_time=moment.at,
         created_at=moment.at,
-        state=state_,
+        state=state,
         rev=moment.v,
     )
 
 
-def _with_own(state: State, message: Message, moment: Moment) -> State:
-    return replace(
-        state,
-        n=message.n,
-        last_message=_last_line(message),
-        activity_at=moment.at,
-        last_pos_at=_later(state.last_pos_at, message.pos_at),
-        messages={**state.messages, message.id: message},
-    )
+def _add(draft: Draft, message: Message, moment: Moment) -> None:
+    draft.n = message.n
+    draft.last_message = _last_line(message)
+    draft.activity_at = moment.at
+    draft.last_pos_at = _later(draft.last_pos_at, message.pos_at)
+    draft.messages[message.id] = message
 
 
-def _with_changed(state: State, message: Message) -> State:
-    is_last = state.last_message is not None and state.last_message.id == message.id
-    return replace(
-        state,
-        last_message=_last_line(message) if is_last else state.last_message,
-        messages={**state.messages, message.id: message},
-    )
+def _change(draft: Draft, message: Message) -> None:
+    if draft.last_message is not None and draft.last_message.id == message.id:
+        draft.last_message = _last_line(message)
+    draft.messages[message.id] = message
 
 
 def _last_line(message: Message) -> LastLine:
@@ -1242,8 +1315,8 @@ def _last_line(message: Message) -> LastLine:
     )
 
 
-def _request_id(state: State) -> str:
-    return "" if state.request is None else state.request.id
+def _request_id(draft: Draft) -> str:
+    return "" if draft.request is None else draft.request.id
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:
@@ -1264,9 +1337,9 @@ def message_view(message: Message) -> View:
         "conversation_id": message.conversation_id,
         "request_id": message.request_id,
         "client_msg_id": message.client_msg_id,
-        "direction": message.direction,
-        "author": {"kind": message.author.kind, "id": message.author.id, "name": message.author.name},
-        "kind": body.kind,
+        "direction": message.direction.value,
+        "author": {"kind": message.author.kind.value, "id": message.author.id, "name": message.author.name},
+        "kind": body.kind.value,
         "text": body.text,
         "attachments": [_attachment_view(attachment) for attachment in body.attachments],
         "unsupported": body.unsupported,
@@ -1279,10 +1352,10 @@ def message_view(message: Message) -> View:
         "provider_time": message.provider_time,
         "created_at": message.created_at,
         "late": message.late,
-        "state": message.state,
+        "state": message.state.value,
         "failure": None
         if message.failure is None
-        else {"code": message.failure.code, "text": message.failure.text},
+        else {"code": message.failure.code.value, "text": message.failure.text},
         "edited": message.edited_at is not None,
         "versions": [{"text": version.text, "at": version.at} for version in message.versions],
         "deleted": False,
@@ -1293,7 +1366,7 @@ def message_view(message: Message) -> View:
 def _attachment_view(attachment: Attachment) -> View:
     return {
         "id": attachment.id,
-        "kind": attachment.kind,
+        "kind": attachment.kind.value,
         "name": attachment.name,
         "mime": attachment.mime,
         "size": attachment.size,
@@ -1324,9 +1397,9 @@ def row_view(state: State, channel_title: str) -> View:
             "blocked": state.blocked,
         },
         "client": None,
-        "handler": state.handler,
-        "status": state.status,
-        "box": state.box,
+        "handler": state.handler.value,
+        "status": state.status.value,
+        "box": box.value if (box := state.box) is not None else None,
         "assignee": None if assignee is None else {"id": assignee.id, "name": assignee.name},
         "request": None
         if request is None
@@ -1342,10 +1415,10 @@ def row_view(state: State, channel_title: str) -> View:
             "id": last.id,
             "n": last.n,
             "text": last.text,
-            "kind": last.kind,
-            "direction": last.direction,
+            "kind": last.kind.value,
+            "direction": last.direction.value,
             "at": last.at,
-            "state": last.state,
+            "state": last.state.value,
         },
         "activity_at": state.activity_at,
         "in_seq": state.in_seq,

@@ -12,7 +12,7 @@ not. So whoever is in doubt relays again:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -31,6 +31,7 @@ from inbox.domain import (
     fold,
     message_view,
     row_view,
+    touched_ids,
 )
 from inbox.store import STORE_TROUBLE, ChannelBook, ChannelRecord, Key, Store
 from msgkit.contracts.events import CancelSend, SendMessage
@@ -69,12 +70,13 @@ class Step:
 
     commit: Commit
     state: State
-    created: frozenset[str]
-    changed: frozenset[str]
+    created: Set[str]
+    changed: Set[str]
 
 
 def step_of(commit: Commit, state: State) -> Step:
-    return Step(commit, state, frozenset(created_ids(commit.events)), frozenset(changed_ids(commit.events)))
+    created, changed = touched_ids(commit.events)
+    return Step(commit, state, created, changed)
 
 
 async def advance(

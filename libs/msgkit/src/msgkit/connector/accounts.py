@@ -15,8 +15,9 @@ from msgkit.runtime.mongo import Database, Document, DuplicateKeyError
 
 CACHE_SECONDS = 3.0
 """How long another replica's change may stay unseen."""
-PENDING_KEPT = timedelta(hours=24)
+PENDING_KEPT = timedelta(minutes=10)
 """A creation that stopped half-way is removed after this; nothing was registered with the messenger yet."""
+_NEVER_ACTIVE: Document = {"state": "pending", "was_active": {"$ne": True}}
 
 _SECRET = "webhook_secret"  # noqa: S105 - the name of a field
 
@@ -92,29 +93,50 @@ class AccountStore:
         secret = self._keyring.seal(
             account.webhook_secret, tenant_id=account.tenant_id, channel_id=account.channel_id, field=_SECRET
         )
+        change: Document = {
+            "$set": {
+                "kind": account.kind,
+                "account_id": account.account_id,
+                "account_name": account.account_name,
+                "api_base": account.api_base,
+                "credentials": sealed,
+                _SECRET: secret,
+                "state": account.state,
+                "problem": account.problem,
+                "updated_at": now,
+            },
+            "$setOnInsert": {"created_at": now, "paused_until": None},
+        }
         try:
-            with store_reached("accounts"):
-                await self._accounts.update_one(
-                    {"_id": account.channel_id, "tenant_id": account.tenant_id},
-                    {
-                        "$set": {
-                            "kind": account.kind,
-                            "account_id": account.account_id,
-                            "account_name": account.account_name,
-                            "api_base": account.api_base,
-                            "credentials": sealed,
-                            _SECRET: secret,
-                            "state": account.state,
-                            "problem": account.problem,
-                            "updated_at": now,
-                        },
-                        "$setOnInsert": {"created_at": now, "paused_until": None},
-                    },
-                    upsert=True,
-                )
+            await self._write(account, change)
         except DuplicateKeyError as exc:
-            raise AlreadyConnected(account.channel_id) from exc
+            if not await self._gave_way(account):
+                raise AlreadyConnected(account.channel_id) from exc
+            try:
+                await self._write(account, change)
+            except DuplicateKeyError as again:
+                raise AlreadyConnected(account.channel_id) from again
         self._changed(account.channel_id)
+
+    async def _write(self, account: Account, change: Document) -> None:
+        with store_reached("accounts"):
+            await self._accounts.update_one(
+                {"_id": account.channel_id, "tenant_id": account.tenant_id}, change, upsert=True
+            )
+
+    async def _gave_way(self, account: Account) -> bool:
+        """A creation of the same tenant that stopped half-way must not stand in the way of the next try."""
+        with store_reached("accounts"):
+            removed = await self._accounts.delete_one(
+                {
+                    **_NEVER_ACTIVE,
+                    "kind": account.kind,
+                    "account_id": account.account_id,
+                    "tenant_id": account.tenant_id,
+                    "_id": {"$ne": account.channel_id},
+                }
+            )
+        return bool(removed.deleted_count)
 
     async def set_state(self, channel_id: str, state: AccountState, problem: str | None) -> None:
         """Say how the account stands.
@@ -122,11 +144,11 @@ class AccountStore:
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
+        change: Document = {"state": state, "problem": problem, "updated_at": self._clock()}
+        if state == "active":
+            change["was_active"] = True
         with store_reached("accounts"):
-            await self._accounts.update_one(
-                {"_id": channel_id},
-                {"$set": {"state": state, "problem": problem, "updated_at": self._clock()}},
-            )
+            await self._accounts.update_one({"_id": channel_id}, {"$set": change})
         self._changed(channel_id)
 
     async def pause(self, channel_id: str, until: datetime) -> None:
@@ -157,7 +179,7 @@ class AccountStore:
         """
         with store_reached("accounts"):
             result = await self._accounts.delete_many(
-                {"state": "pending", "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
+                {**_NEVER_ACTIVE, "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
             )
         return int(result.deleted_count)
 

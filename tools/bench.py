@@ -59,25 +59,30 @@ def main() -> int:
         try:
             say("starting the system …")
             system.start()
-            if "rss" in wanted:
-                report["rss_mb"] = measure_memory(system)
-            if "e2e" in wanted:
-                report["e2e"] = {
-                    str(rate): asyncio.run(measure_end_to_end(system, rate, max(3, int(seconds * scale))))
-                    for rate, seconds in E2E_RATES
-                }
-            if "ingest" in wanted:
-                report["ingest"] = measure_ingest(system, int(INGEST_REQUESTS * scale))
-            if "inbox" in wanted:
-                report["inbox"] = measure_inbox(system, int(INBOX_MESSAGES * scale))
+            for part, measure in parts(system, scale).items():
+                if part.removesuffix("_mb") in wanted:
+                    report[part] = measure()
+                    show({part: report[part]})
         finally:
             system.stop()
-    show(report)
     target = ROOT / ".rozmova" / "bench.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(report, indent=2) + "\n")
     say(f"written to {target.relative_to(ROOT)}")
     return 0
+
+
+def parts(system: System, scale: float) -> dict[str, Callable[[], Json]]:
+    """What is measured, in this order: memory before any load, the loads that stop services last."""
+    return {
+        "rss_mb": lambda: measure_memory(system),
+        "e2e": lambda: {
+            str(rate): asyncio.run(measure_end_to_end(system, rate, max(3, int(seconds * scale))))
+            for rate, seconds in E2E_RATES
+        },
+        "ingest": lambda: measure_ingest(system, int(INGEST_REQUESTS * scale)),
+        "inbox": lambda: measure_inbox(system, int(INBOX_MESSAGES * scale)),
+    }
 
 
 def measure_memory(system: System) -> Json:

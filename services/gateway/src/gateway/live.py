@@ -43,6 +43,7 @@ LOOK_BACK = timedelta(minutes=10)
 START_BACK_SECONDS = 3.0
 """A new socket starts this far back: inbox publishes before it writes what lists are read from."""
 PREFETCH = 500
+READ_AT_ONCE = 20
 MARKER_WITHIN_SECONDS = 10.0
 MARK_EVERY_SECONDS = 30.0
 """A stream in which nothing happens still moves: positions do not age, and a deaf consumer is noticed."""
@@ -233,7 +234,7 @@ class Live:
                 raise ConnectionError("the live stream was deleted or moved")
             tenants: set[str] = set()
             tag = 0
-            while self._arrived:
+            for _ in range(min(len(self._arrived), READ_AT_ONCE)):
                 message = self._arrived.popleft()
                 tag = message.delivery_tag or tag
                 pos = _offset(message)
@@ -249,6 +250,9 @@ class Live:
                 await uncancelled(channel.basic_ack(tag, multiple=True))
             if tenants:
                 self.on_entries(tenants)
+            if self._arrived:
+                self._wake.set()
+                await asyncio.sleep(0)  # others have their turn: an envelope may hold a hundred changes
 
     @staticmethod
     def _prove_same(message: DeliveredMessage, pos: int, last: Position) -> None:
@@ -317,7 +321,7 @@ class Live:
             try:
                 async with asyncio.timeout(MARKER_WITHIN_SECONDS):
                     await self._publish(marker)
-                    await came_back.wait()
+                await self._hear(came_back)
             except TimeoutError:
                 raise _Deaf from None
             finally:
@@ -328,6 +332,21 @@ class Live:
                 self.on_turn()
             await asyncio.sleep(MARK_EVERY_SECONDS)
             await self._follow_epoch()
+
+    async def _hear(self, came_back: asyncio.Event) -> None:
+        """Wait for our marker as long as something comes: minutes of a busy stream are read before it.
+
+        Raises:
+            TimeoutError: nothing came at all.
+        """
+        while not came_back.is_set():
+            before = self.ring.last
+            try:
+                async with asyncio.timeout(MARKER_WITHIN_SECONDS):
+                    await came_back.wait()
+            except TimeoutError:
+                if self.ring.last == before:
+                    raise
 
     async def _publish(self, marker: FactsEnvelope) -> None:
         outgoing = Outgoing(

@@ -24,7 +24,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from msgkit.testing.processes import DetachedProcess, ServerFailed, free_port, write_private
-from msgkit.testing.servers import MongoServer, RabbitMQServer
+from msgkit.testing.servers import MongoServer, RabbitMQPorts, RabbitMQServer
 
 READY_WITHIN_S = 60.0
 _POLL_S = 0.05
@@ -101,7 +101,7 @@ class System:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.rabbitmq = RabbitMQServer(self.folder / "rabbitmq")
+        self.rabbitmq = RabbitMQServer(self.folder / "rabbitmq", RabbitMQPorts.free(management=False))
         self.mongodb = MongoServer(self.folder / "mongodb")
         self.channels: dict[str, dict[str, Any]] = {}
         """tenant → its Telegram channel."""

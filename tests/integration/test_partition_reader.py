@@ -10,11 +10,12 @@ import pytest
 
 from msgkit.contracts import topology
 from msgkit.contracts.ids import PARTITIONS
-from msgkit.runtime import bus
+from msgkit.runtime import bus, metrics
 from msgkit.runtime.bus import Outgoing, Publisher
 from msgkit.runtime.membership import Membership
 from msgkit.runtime.mongo import Database, Mongo, StoreUnavailable
 from msgkit.runtime.partition_reader import Delivery, PartitionReader
+from msgkit.testing.phone import until
 
 
 @dataclass
@@ -187,6 +188,25 @@ async def test_a_joining_replica_gets_its_share_and_order_is_kept_through_the_ha
     for partition, bodies in sent.items():
         # A repeat after a hand-over is allowed; a later message before an earlier one is not.
         assert list(dict.fromkeys(body for _, p, body in stage.handled if p == partition)) == bodies
+
+
+async def test_what_waits_is_told_to_the_metrics(stage: Stage) -> None:
+    """More than a reader takes ahead lies in the queue while the work is stuck."""
+    stuck = asyncio.Event()
+
+    async def slow(_: Sequence[Delivery]) -> None:
+        await stuck.wait()
+
+    await stage.publish(2, [str(number) for number in range(150)])
+    await stage.replica("one", slow)
+    queue = topology.inbound_queue_name(2)
+
+    def waiting() -> float:
+        return metrics.REGISTRY.get_sample_value("rozmova_queue_messages", {"queue": queue}) or 0.0
+
+    await until(lambda: waiting() == 50, 20)
+    stuck.set()
+    await stage.until(lambda: len(stage.handled) == 150)
 
 
 async def test_work_without_deliveries_can_be_asked_for(stage: Stage) -> None:

@@ -37,6 +37,7 @@ MAX_ATTEMPTS = 5
 PATIENCE_S = 600.0
 """How long a batch waits in place for MongoDB before its channels are closed."""
 _CHECK_EVERY_S = 2.0
+_MEASURE_EVERY_S = 5.0
 _ATTEMPTS_KEPT_S = 7 * 24 * 3600
 
 _PASSING: tuple[type[Exception], ...] = (StoreUnavailable, PublishUnknown, *AMQP_ERRORS)
@@ -156,12 +157,15 @@ class PartitionReader:
         connection = await uncancelled(bus.connect(self._url, f"{self._service} consume"))
         try:
             async with asyncio.TaskGroup() as tasks:
-                follow = tasks.create_task(self._follow_ownership(connection))
-                watch = tasks.create_task(self._watch(connection))
+                beside = [
+                    tasks.create_task(self._follow_ownership(connection)),
+                    tasks.create_task(self._watch(connection)),
+                    tasks.create_task(self._measure_lag(connection)),
+                ]
                 await self._pump()
                 # Only draining ends the pump.
-                follow.cancel()
-                watch.cancel()
+                for task in beside:
+                    task.cancel()
         finally:
             for subscription in self._subscriptions.values():
                 subscription.stopped = True
@@ -183,6 +187,21 @@ class PartitionReader:
                 raise ConnectionError("the connection to RabbitMQ was lost")
             if any(not sub.alive and not sub.stopped for sub in self._subscriptions.values()):
                 raise ConnectionError("a consumer was cancelled by RabbitMQ")
+
+    async def _measure_lag(self, connection: AbstractConnection) -> None:
+        """Tell the metrics how much waits in the partitions we own; RabbitMQ tells no age of messages."""
+        channel = connection.channel()
+        await uncancelled(channel.initialize())
+        measured: set[str] = set()
+        while True:
+            owned = {self._queue_name(partition) for partition in self._subscriptions}
+            for name in sorted(owned):
+                queue = await uncancelled(channel.declare_queue(name, passive=True))
+                metrics.queue_messages.labels(queue=name).set(queue.declaration_result.message_count or 0)
+            for name in measured - owned:
+                metrics.queue_messages.remove(name)
+            measured = owned
+            await asyncio.sleep(_MEASURE_EVERY_S)
 
     async def _follow_ownership(self, connection: AbstractConnection) -> None:
         while True:

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from pydantic_settings import SettingsError
 
+from inbox.documents import message_document, state_document
 from inbox.domain import Message, State
 from inbox.relay import advance, start_of
 from inbox.settings import StoreSettings
-from inbox.store import STORE_TROUBLE, Key, Store, message_document, state_document
+from inbox.store import STORE_TROUBLE, Key, Store
 from msgkit.runtime.logs import configure_logs
 from msgkit.runtime.mongo import Document, Mongo
 from msgkit.runtime.settings import explain_settings_fault

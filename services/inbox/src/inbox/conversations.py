@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from prometheus_client import Histogram
+
 from inbox.domain import (
     AnswerOrdered,
     Command,
@@ -129,6 +131,7 @@ class Conversations:
         self._numbers = numbers
         self._clock = clock
         self._cache: OrderedDict[Key, _Cached] = OrderedDict()
+        self._repeats = metrics.dedup_hits_total.labels(service="inbox")
 
     # ------------------------------------------------------------ what comes from the bus
 
@@ -270,7 +273,7 @@ class Conversations:
         for item in work.received:
             fact = item.fact
             if dedupe_id(fact) in seen:
-                metrics.dedup_hits_total.labels(service="inbox").inc()
+                self._repeats.inc()
                 continue
             moment = Moment(v, now, self._numbers.next(state.tenant_id) if draft.needs_request else 0)
             decision = decide(draft, fact, moment, door)
@@ -279,7 +282,7 @@ class Conversations:
                 continue
             fresh = tuple(event for event in decision if event.dedupe_id not in seen)
             if not fresh:
-                metrics.dedup_hits_total.labels(service="inbox").inc()
+                self._repeats.inc()
                 continue
             self._numbers.use(state.tenant_id, fresh)
             for event in fresh:
@@ -321,7 +324,7 @@ class Conversations:
             for item in one.fresh:
                 if isinstance(item.fact, MessageReceived):
                     seconds = (now - item.fact.recorded_at).total_seconds()
-                    metrics.inbound_e2e_seconds.labels(kind=item.fact.channel_kind).observe(max(0.0, seconds))
+                    _stored_after(item.fact.channel_kind).observe(max(0.0, seconds))
                 if _sampled(item.traceparent) is not None:
                     with span("inbox.stored", parent=item.traceparent):
                         pass
@@ -611,6 +614,12 @@ class Dialogue:
 _conversation_id = lru_cache(maxsize=4 * CACHED)(conversation_id_of)
 
 
+@lru_cache(maxsize=64)
+def _stored_after(channel_kind: str) -> Histogram:
+    # Looking a label up costs as much as observing.
+    return metrics.inbound_e2e_seconds.labels(kind=channel_kind)
+
+
 def _impossible(fact: Fact, channel: ChannelRecord | None) -> str | None:
     """Why a fact cannot be true, if so: it would land in the wrong place."""
     if channel is not None and channel.tenant_id != fact.tenant_id:
@@ -646,8 +655,11 @@ def _commit_of(state: State, events: tuple[Event, ...], moment: Moment) -> Commi
     )
 
 
+_ORDERS: Final = (AnswerOrdered, TakenOver)
+
+
 def _has_orders(events: Iterable[Event]) -> bool:
-    return any(isinstance(event, AnswerOrdered | TakenOver) for event in events)
+    return any(isinstance(event, _ORDERS) for event in events)
 
 
 def _door(channel: ChannelRecord | None) -> Door:

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from inbox.domain import COMMIT, MESSAGE, STATE, Commit, Event, Message, RequestOpened, State
+from inbox.documents import (
+    commit_document,
+    commit_of,
+    message_document,
+    message_of,
+    state_document,
+    state_of,
+)
+from inbox.domain import Commit, Event, Message, RequestOpened, State
 from msgkit.contracts.events import Frozen
 from msgkit.contracts.views import COUNTER_CAP, ChannelSettings, ChannelView
 from msgkit.contracts.words import Box, ChatList
@@ -171,7 +179,7 @@ class Store:
         """Append to the log. Returns the conversations whose commit lost the race or repeats something."""
         if not commits:
             return set()
-        documents = [COMMIT.dump_python(commit) for commit in commits]
+        documents = [commit_document(commit) for commit in commits]
         try:
             await self._commits.insert_many(documents, ordered=False)
         except BulkWriteError as exc:
@@ -184,7 +192,7 @@ class Store:
     async def insert_commit(self, commit: Commit) -> bool:
         """Append one commit; False if somebody was faster or it repeats something."""
         try:
-            await self._commits.insert_one(COMMIT.dump_python(commit))
+            await self._commits.insert_one(commit_document(commit))
         except DuplicateKeyError:
             return False
         return True
@@ -207,7 +215,7 @@ class Store:
         if limit:
             cursor = cursor.sort([("conversation_id", ASCENDING), ("v", ASCENDING)]).limit(limit)
         for document in await _read(cursor):
-            commit = COMMIT.validate_python(document)
+            commit = commit_of(document)
             found.setdefault(Key(commit.tenant_id, commit.conversation_id), []).append(commit)
         return {
             key: together for key, commits in found.items() if (together := _without_gap(commits, marks[key]))
@@ -237,7 +245,7 @@ class Store:
             .sort([("at", ASCENDING)])
             .limit(limit)
         )
-        return [COMMIT.validate_python(document) for document in await _read(cursor)]
+        return [commit_of(document) for document in await _read(cursor)]
 
     async def mark_relayed(self, commits: Iterable[Commit]) -> None:
         """Note that these were published and projected. Losing the note only relays them again."""
@@ -801,31 +809,6 @@ class ChannelBook:
 
     def forget(self, channel_id: str) -> None:
         self._known.pop(channel_id, None)
-
-
-def state_document(state: State) -> Document:
-    """A conversation as the projection stores it, with what its lists need."""
-    document: Document = STATE.dump_python(state, exclude={"messages", "id"})
-    document["_id"] = state.id
-    document["box"] = state.box
-    document["unanswered"] = state.is_unanswered
-    return document
-
-
-def state_of(document: Document) -> State:
-    """The conversation of a projection, without messages in hand."""
-    return STATE.validate_python({**document, "id": document["_id"]})
-
-
-def message_document(message: Message) -> Document:
-    """A message as the projection stores it."""
-    document: Document = MESSAGE.dump_python(message)
-    document["_id"] = document.pop("id")
-    return document
-
-
-def message_of(document: Document) -> Message:
-    return MESSAGE.validate_python({**document, "id": document["_id"]})
 
 
 def _replace_message(message: Message) -> ReplaceOne[Document]:

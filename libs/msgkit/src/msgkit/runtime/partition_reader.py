@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 PREFETCH = 100
 """Unacknowledged messages per partition."""
-BATCH = 100
+BATCH = 250
 """Most messages handled at once, over all owned partitions."""
 SUSPICIOUS_DELIVERIES = 3
 """A message that came so often may be what kills us: it is handled alone, its attempts counted."""

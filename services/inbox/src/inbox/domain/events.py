@@ -1,0 +1,180 @@
+"""What happened: the events of the log, and the commit that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from inbox.domain.state import Author, Body, ContactCard, Fault, ParkedEdit, Person, Quoted
+from msgkit.contracts.words import Handler, MessageState, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOpened:
+    dedupe_id: str
+    request_id: str
+    number: int
+    handler: Handler
+    type: Literal["request.opened"] = "request.opened"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageCame:
+    dedupe_id: str
+    message_id: str
+    n: int
+    contact: ContactCard
+    provider_id: str
+    provider_seq: int
+    provider_time: datetime
+    pos_at: datetime
+    late: bool
+    body: Body
+    reply_to: str | None
+    quote: Quoted | None
+    start_payload: str | None
+    group_id: str | None
+    webhook_id: str
+    raw: str | None
+    type: Literal["message.came"] = "message.came"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    dedupe_id: str
+    message_id: str
+    edited_at: datetime
+    body: Body
+    type: Literal["message.edited"] = "message.edited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditParked:
+    dedupe_id: str
+    edit: ParkedEdit
+    type: Literal["edit.parked"] = "edit.parked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOrdered:
+    dedupe_id: str
+    message_id: str
+    n: int
+    out_seq: int
+    author: Author
+    client_msg_id: str | None
+    body_hash: str | None
+    text: str
+    pos_at: datetime
+    contact_key: str
+    reply_to: str | None
+    quote: Quoted | None
+    reply_to_provider_id: str | None
+    type: Literal["answer.ordered"] = "answer.ordered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteWritten:
+    dedupe_id: str
+    message_id: str
+    n: int
+    author: Author
+    client_msg_id: str
+    body_hash: str
+    text: str
+    pos_at: datetime
+    type: Literal["note.written"] = "note.written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryChanged:
+    dedupe_id: str
+    message_id: str
+    state: MessageState
+    provider_ids: tuple[str, ...]
+    failure: Fault | None
+    type: Literal["delivery.changed"] = "delivery.changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactBlocked:
+    dedupe_id: str
+    message_id: str
+    n: int
+    text: str
+    pos_at: datetime
+    happened_at: datetime
+    type: Literal["contact.blocked"] = "contact.blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactReturned:
+    dedupe_id: str
+    happened_at: datetime
+    type: Literal["contact.returned"] = "contact.returned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    """A person took the dialogue from the bot; `cancelled` are the bot's answers not yet sent."""
+
+    dedupe_id: str
+    by: Person
+    cancelled: tuple[str, ...]
+    type: Literal["dialogue.taken_over"] = "dialogue.taken_over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    dedupe_id: str
+    by: Person
+    type: Literal["conversation.claimed"] = "conversation.claimed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSet:
+    dedupe_id: str
+    status: Status
+    by: Person
+    type: Literal["status.set"] = "status.set"
+
+
+Event = Annotated[
+    RequestOpened
+    | MessageCame
+    | Edited
+    | EditParked
+    | AnswerOrdered
+    | NoteWritten
+    | DeliveryChanged
+    | ContactBlocked
+    | ContactReturned
+    | TakenOver
+    | Claimed
+    | StatusSet,
+    Field(discriminator="type"),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One insert of the log. `relayed` False: its writer does not own the partition, or it holds orders."""
+
+    tenant_id: str
+    conversation_id: str
+    channel_id: str
+    channel_kind: str
+    v: int
+    events: tuple[Event, ...]
+    at: datetime
+    partition: int
+    relayed: bool
+    received_at: datetime | None = None
+    trace: str | None = None
+
+
+EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Event)
+COMMIT: Final[TypeAdapter[Commit]] = TypeAdapter(Commit)

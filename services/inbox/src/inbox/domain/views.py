@@ -1,0 +1,124 @@
+"""A conversation as others see it: the views of msgkit.contracts.views as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inbox.domain.state import Attachment, Message, State
+
+View = dict[str, Any]
+"""A view of msgkit.contracts.views as plain values, ready to be serialised once.
+
+Words are plain strings: the serialiser takes thirty times as long for a member of an enumeration.
+"""
+
+
+def message_view(message: Message) -> View:
+    """A MessageView as plain values."""
+    body = message.body
+    return {
+        "id": message.id,
+        "n": message.n,
+        "in_seq": message.in_seq,
+        "pos_at": message.pos_at,
+        "conversation_id": message.conversation_id,
+        "request_id": message.request_id,
+        "client_msg_id": message.client_msg_id,
+        "direction": message.direction.value,
+        "author": {"kind": message.author.kind.value, "id": message.author.id, "name": message.author.name},
+        "kind": body.kind.value,
+        "text": body.text,
+        "attachments": [_attachment_view(attachment) for attachment in body.attachments],
+        "unsupported": body.unsupported,
+        "reply_to": message.reply_to,
+        "quote": None
+        if message.quote is None
+        else {"text": message.quote.text, "author": message.quote.author},
+        "reactions": [],
+        "provider_id": message.provider_ids[0] if message.provider_ids else None,
+        "provider_time": message.provider_time,
+        "created_at": message.created_at,
+        "late": message.late,
+        "state": message.state.value,
+        "failure": None
+        if message.failure is None
+        else {"code": message.failure.code.value, "text": message.failure.text},
+        "edited": message.edited_at is not None,
+        "versions": [{"text": version.text, "at": version.at} for version in message.versions],
+        "deleted": False,
+        "rev": message.rev,
+    }
+
+
+def _attachment_view(attachment: Attachment) -> View:
+    return {
+        "id": attachment.id,
+        "kind": attachment.kind.value,
+        "name": attachment.name,
+        "mime": attachment.mime,
+        "size": attachment.size,
+        "width": attachment.width,
+        "height": attachment.height,
+        "duration_s": attachment.duration_s,
+        "state": attachment.state,
+        "url": None,
+        "thumb_url": None,
+    }
+
+
+def row_view(state: State, channel_title: str) -> View:
+    """A ConversationRow as plain values; only of a conversation with messages."""
+    contact, request, last = state.contact, state.request, state.last_message
+    name = "" if contact is None else contact.name
+    assignee = state.assignee
+    return {
+        "id": state.id,
+        "v": state.v,
+        "title": name,
+        "channel": {"id": state.channel_id, "kind": state.channel_kind, "title": channel_title},
+        "contact": {
+            "name": name,
+            "username": contact.username if contact else None,
+            "phone": contact.phone if contact else None,
+            "avatar_url": None,
+            "blocked": state.blocked,
+        },
+        "client": None,
+        "handler": state.handler.value,
+        "status": state.status.value,
+        "box": box.value if (box := state.box) is not None else None,
+        "assignee": None if assignee is None else {"id": assignee.id, "name": assignee.name},
+        "request": None
+        if request is None
+        else {
+            "id": request.id,
+            "number": request.number,
+            "opened_at": request.opened_at,
+            "first_reply_at": request.first_reply_at,
+        },
+        "last_message": None
+        if last is None
+        else {
+            "id": last.id,
+            "n": last.n,
+            "text": last.text,
+            "kind": last.kind.value,
+            "direction": last.direction.value,
+            "at": last.at,
+            "state": last.state.value,
+        },
+        "activity_at": state.activity_at,
+        "in_seq": state.in_seq,
+        "answered_seq": state.answered_seq,
+        "window": {
+            "open": not state.blocked,
+            "until": None,
+            "code": "bot_blocked" if state.blocked else None,
+        },
+        "rev": state.v,
+    }
+
+
+def unread(state: State, mark: int) -> int:
+    """How many messages of the client one operator has not read; any operator's answer reads for all."""
+    return max(0, state.in_seq - max(mark, state.answered_seq)) if state.is_unanswered else 0

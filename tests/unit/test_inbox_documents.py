@@ -1,0 +1,58 @@
+"""Stored documents: what is written by hand is what the types say, whatever the values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import given
+from pydantic_core import to_json
+
+from inbox.documents import (
+    commit_document,
+    commit_of,
+    message_document,
+    message_of,
+    state_document,
+    state_of,
+)
+from inbox.domain import COMMIT, MESSAGE, STATE, Commit, Draft, Message, MessageCame, State
+
+STATES = st.builds(State, messages=st.just({}))
+
+
+def plain(value: object) -> Any:
+    """As JSON has it: lists for tuples, words for members of enumerations."""
+    return json.loads(to_json(value, inf_nan_mode="strings"))
+
+
+@given(st.from_type(Message))
+def test_a_message_is_stored_as_its_type_says(message: Message) -> None:
+    document = message_document(message)
+    general = MESSAGE.dump_python(message)
+    assert plain(document) == plain({"_id": general.pop("id"), **general})
+    assert message_of(document) == message
+
+
+@given(STATES)
+def test_a_conversation_is_stored_as_its_type_says(state: State) -> None:
+    document = state_document(state)
+    general = STATE.dump_python(state, exclude={"messages"})
+    more = {"_id": general.pop("id"), "box": state.box, "unanswered": state.is_unanswered}
+    assert plain(document) == plain(general | more)
+    assert state_of(document) == state
+
+
+@given(st.from_type(Commit), st.from_type(MessageCame))
+def test_a_commit_is_stored_as_its_type_says(commit: Commit, came: MessageCame) -> None:
+    for one in (commit, replace(commit, events=(came,))):
+        document = commit_document(one)
+        assert plain(document) == plain(COMMIT.dump_python(one))
+        assert commit_of(document) == one
+
+
+@given(STATES)
+def test_a_draft_nothing_happened_to_is_the_conversation(state: State) -> None:
+    assert Draft(state).state() == state

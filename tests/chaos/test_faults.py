@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import chaos as chaos_tool
+from msgkit.contracts.ids import new_id
 from msgkit.testing import chaos
 from msgkit.testing.chaos import Plan
 from msgkit.testing.system import System
@@ -18,13 +19,13 @@ MUTANTS = Path(__file__).parent / "mutants"
 
 
 @pytest.fixture
-def started(servers_folder: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., System]]:
+def started(servers_folder: Path) -> Iterator[Callable[..., System]]:
     """Starts a system of its own for a test that kills it."""
     systems: list[System] = []
 
     def start(mutant: str | None = None) -> System:
         mutants = {"inbox": MUTANTS / f"{mutant}.py"} if mutant else {}
-        system = System(servers_folder / f"chaos-{len(systems)}-{mutant}", mutants=mutants)
+        system = System(servers_folder / f"chaos-{new_id()[:8]}", mutants=mutants)
         systems.append(system)
         system.start()
         return system

@@ -1,4 +1,4 @@
-"""Who is alive and who owns what: members, partitions, leases. One mechanism in the service's own database.
+"""Who is alive and who owns what: members and partitions, in the service's own database.
 
 A member is a document renewed every 2 s by the server's clock and gone after 6 s. Every member computes the
 same owners from the same list by rendezvous hashing, so a joining or leaving replica moves only its share.
@@ -19,8 +19,6 @@ from msgkit.runtime import metrics
 from msgkit.runtime.mongo import (
     STORE_ERRORS,
     Database,
-    DuplicateKeyError,
-    ReturnDocument,
     StoreUnavailable,
 )
 
@@ -28,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 RENEW_EVERY_S = 2.0
 GONE_AFTER_S = 6.0
+_FORGOTTEN_AFTER_S = 60.0
 
 
 def owner_of(partition: int, members: Iterable[str]) -> str | None:
@@ -105,7 +104,7 @@ class Membership:
             )
             rows = await cursor.to_list(None)
             for row in rows:
-                if row["silent_ms"] > GONE_AFTER_S * 10_000:
+                if row["silent_ms"] > _FORGOTTEN_AFTER_S * 1000:
                     await self._members.delete_one({"_id": row["_id"]})
         except STORE_ERRORS as exc:
             raise StoreUnavailable(f"members: {type(exc).__name__}") from exc
@@ -123,57 +122,3 @@ class Membership:
                     1 if partition in owned else 0
                 )
             self._changed.set()
-
-
-class Leases:
-    """Singleton jobs: who holds a name may do the work until the lease runs out, by the server's clock."""
-
-    def __init__(self, database: Database) -> None:
-        self._leases = database["leases"]
-
-    async def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
-        """Take or prolong a lease.
-
-        Args:
-            name: what the lease is for.
-            holder: who asks; the present holder prolongs.
-            ttl_s: seconds until somebody else may take it.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer; then we do not hold it.
-        """
-        free = {
-            "$or": [
-                {"$eq": [{"$ifNull": ["$holder", holder]}, holder]},
-                {"$lt": [{"$ifNull": ["$until", "$$NOW"]}, "$$NOW"]},
-            ]
-        }
-        until = {"$add": ["$$NOW", int(ttl_s * 1000)]}
-        try:
-            document = await self._leases.find_one_and_update(
-                {"_id": name},
-                [
-                    {"$set": {"taken": free}},
-                    {
-                        "$set": {
-                            "holder": {"$cond": ["$taken", holder, "$holder"]},
-                            "until": {"$cond": ["$taken", until, "$until"]},
-                        }
-                    },
-                    {"$unset": "taken"},
-                ],
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
-        except DuplicateKeyError:
-            return False  # two upserts raced: the other one has it
-        except STORE_ERRORS as exc:
-            raise StoreUnavailable(f"leases: {type(exc).__name__}") from exc
-        return bool(document["holder"] == holder)
-
-    async def release(self, name: str, holder: str) -> None:
-        """Give a lease back; does nothing if somebody else holds it."""
-        try:
-            await self._leases.delete_one({"_id": name, "holder": holder})
-        except STORE_ERRORS as exc:
-            raise StoreUnavailable(f"leases: {type(exc).__name__}") from exc

@@ -41,9 +41,9 @@ bench: ## performance report beside baselines of the same run, also in .rozmova/
 	@$(UP) setup --for test
 	@$(VENV)/python tools/bench.py
 
-chaos: ## kill every process under load and count: SEED=1 SCALE=1 (2 sends twice as many messages)
+chaos: ## kill every process under load and count: SEED=1 SCALE=2 (twice as many messages) REPLICAS=2 or ROLLING=20 (restarts)
 	@$(UP) setup --for test
-	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1)
+	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1) --replicas $(or $(REPLICAS),1) --rolling $(or $(ROLLING),0)
 
 schemas: ## write the JSON Schemas of the words on the bus anew
 	@$(UP) setup --for check

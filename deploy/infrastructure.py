@@ -1,4 +1,4 @@
-"""RabbitMQ and MongoDB of `make up`: those of the environment, else private native ones."""
+"""RabbitMQ and MongoDB of `make up`: those of the environment, containers, or private native ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pymongo.errors import PyMongoError
 
+import compose
 from bootstrap import Problem, say
 from debian import ensure_mongod_libraries, ensure_rabbitmq
 from msgkit.testing.amqp_login import LoginFailed, check_login
+from msgkit.testing.infra import infra
 from msgkit.testing.processes import ServerFailed
 from msgkit.testing.servers import MongoServer, RabbitMQServer, check_replica_set
 from roster import Addresses
-from state import STATE, Ports
+from state import STATE, Ports, Secrets
 
 
 def broker(ports: Ports | None = None) -> RabbitMQServer:
@@ -26,8 +28,16 @@ def database(ports: Ports | None = None) -> MongoServer:
     return MongoServer(STATE / "mongodb", ports.mongodb if ports else None)
 
 
-def start(ports: Ports) -> Addresses:
+def start(ports: Ports, secrets: Secrets) -> Addresses:
     """Both servers, started side by side where they are ours, checked where they are given."""
+    try:
+        kinds = {infra(variable) for variable in ("RABBITMQ_URL", "MONGO_URL")}
+    except ServerFailed as exc:
+        raise Problem(str(exc)) from exc
+    if "docker" in kinds:
+        if len(kinds) > 1:
+            raise Problem("One server of the environment and one in a container: set both addresses or none.")
+        return compose.start(ports, secrets)
     # One after the other: apt takes one lock.
     if "RABBITMQ_URL" not in os.environ:
         ensure_rabbitmq()
@@ -42,9 +52,9 @@ def start(ports: Ports) -> Addresses:
         return Addresses(rabbitmq.result(), mongodb.result())
 
 
-def stop() -> list[str]:
+def stop(*, delete: bool) -> list[str]:
     """Stops the private servers, the broker with its epmd first; says which ran."""
-    stopped = []
+    stopped = compose.stop(delete=delete)
     if (STATE / "rabbitmq").exists():
         server = broker()
         stopped += ["RabbitMQ"] if server.pid else []
@@ -58,6 +68,8 @@ def stop() -> list[str]:
 
 def describe() -> list[tuple[str, str, str]]:
     """Name, pid or where, and version of both servers, for the status page."""
+    if compose.is_used():
+        return [(name, "in a container", "`docker ps` tells more") for name in ("RabbitMQ", "MongoDB")]
     return [_describe_rabbitmq(), _describe_mongodb()]
 
 

@@ -80,22 +80,25 @@ def plan(ports: Ports, secrets: Secrets, addresses: Addresses, scale: Mapping[st
     for service in SERVICES:
         for number in range(1, scale.get(service.name, 1) + 1) if service.exists else ():
             name = service.name if number == 1 else f"{service.name}-{number}"
-            own = _own_ports(service, ports, name, first=number == 1)
+            own = _own_ports(service, ports, name, shared=scale.get(service.name, 1) > 1)
             environment = {
                 **_common(service, name, own),
                 **_own_environment(service, ports, secrets, addresses, own),
             }
-            url = f"http://127.0.0.1:{own.get('internal', own.get('public'))}"
-            processes.append(Process(name, service, environment, url))
+            answers = own.get("own") or own.get("internal") or own["public"]
+            processes.append(Process(name, service, environment, f"http://127.0.0.1:{answers}"))
     return processes
 
 
-def _own_ports(service: Service, ports: Ports, name: str, *, first: bool) -> dict[str, int]:
+def _own_ports(service: Service, ports: Ports, name: str, *, shared: bool) -> dict[str, int]:
     own = {}
     if service.public is not None:
-        own["public"] = ports.public(service.public) if first else ports.of_replica(f"{name}.public")
+        own["public"] = ports.public(service.public)
     if service.internal is not None:
-        own["internal"] = ports.internal(service.internal) if first else ports.of_replica(f"{name}.internal")
+        own["internal"] = ports.internal(service.internal)
+    if shared:
+        # The replicas of a service listen on the same ports, and each has one where it alone answers.
+        own["own"] = ports.of_replica(f"{name}.own")
     return own
 
 
@@ -104,11 +107,15 @@ def _common(service: Service, name: str, own: Mapping[str, int]) -> dict[str, st
         "ROZMOVA_HOST": "127.0.0.1",
         "ROZMOVA_INSTANCE": name,
         "ROZMOVA_LOG_LEVEL": os.environ.get("ROZMOVA_LOG_LEVEL", "INFO"),
+        # On one machine nobody deals out connections by readiness.
+        "ROZMOVA_UNREADY_SECONDS": "0.2",
         # Changes with the code: that is how `make up` knows which services to restart.
         "ROZMOVA_BUILD": _build_of(service),
     }
     for kind, port in own.items():
         environment[f"ROZMOVA_{kind.upper()}_PORT"] = str(port)
+    if "own" in own:
+        environment["ROZMOVA_SHARED_PORTS"] = "true"
     return environment
 
 
@@ -129,6 +136,8 @@ def _own_environment(
         "ROZMOVA_SERVICE_PUBLIC_KEYS": _json(secrets.service_public_keys()),
         "ROZMOVA_INTERNAL_URL": f"http://127.0.0.1:{own['internal']}",
     }
+    if service.name == "gateway" or service.name.startswith("ingest-"):
+        environment["ROZMOVA_OBJECTS_URL"] = (STATE / "data/objects").as_uri()
     if service.name == "ingest-telegram":
         environment |= {
             "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{ports.public(1)}",

@@ -27,7 +27,7 @@ class Ports:
 
     base: int
     file: Path = STATE / "ports.json"
-    """Remembers the base of the last `make up` and the ports of further replicas."""
+    """Remembers the base of the last `make up` and the ports of single replicas."""
 
     @classmethod
     def from_environment(cls, *, running: bool) -> Ports:
@@ -54,11 +54,13 @@ class Ports:
         return self.base + 1000 + offset
 
     def of_replica(self, name: str) -> int:
-        """A port for a replica beyond the first: chosen once, kept."""
+        """A port of one replica alone: chosen once, kept."""
         memory = self._remembered()
         replicas = memory.setdefault("replicas", {})
         if name not in replicas:
-            replicas[name] = free_port()
+            # What follows from the base is taken, even while nobody listens there.
+            taken = {*range(self.base, self.base + 2100), *replicas.values()}
+            replicas[name] = next(port for port in iter(free_port, None) if port not in taken)
             self._write(memory)
         return int(replicas[name])
 
@@ -95,6 +97,7 @@ class Secrets:
         for service in ("gateway", "inbox", "ingest-telegram"):
             values.setdefault(f"SERVICE_KEY_{service}", _random_key())
         values.setdefault("SESSION_KEY", _random_key())
+        values.setdefault("RABBITMQ_PASSWORD", secrets.token_urlsafe(24))
         values.setdefault("CREDENTIAL_KEY", _random_key())
         for tenant in ("salon", "clinic"):
             bot_id = secrets.randbelow(9_000_000_000) + 1_000_000_000

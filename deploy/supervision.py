@@ -61,7 +61,7 @@ def addresses_of(name: str) -> str:
     parser = configparser.RawConfigParser()
     parser.read(_CONFIGURATION)
     environment = parser.get(f"program:{name}", "environment", fallback="")
-    ports = re.findall(r"ROZMOVA_(PUBLIC|INTERNAL)_PORT='(\d+)'", environment)
+    ports = re.findall(r"ROZMOVA_(PUBLIC|INTERNAL|OWN)_PORT='(\d+)'", environment)
     return "  ".join(f"{kind.lower()} http://127.0.0.1:{port}" for kind, port in ports)
 
 
@@ -250,7 +250,7 @@ def _strays() -> dict[int, str | None]:
 
 def _refuse_taken_ports(processes: Sequence[Process]) -> None:
     for process in processes:
-        for key in ("ROZMOVA_PUBLIC_PORT", "ROZMOVA_INTERNAL_PORT"):
+        for key in ("ROZMOVA_PUBLIC_PORT", "ROZMOVA_INTERNAL_PORT", "ROZMOVA_OWN_PORT"):
             port = process.environment.get(key)
             if port and not port_is_free(int(port)):
                 raise Problem(

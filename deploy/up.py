@@ -86,7 +86,7 @@ def _up() -> int:
         ports.remember()
         secrets = Secrets.load()
         window.ensure_built()
-        addresses = infrastructure.start(ports)
+        addresses = infrastructure.start(ports, secrets)
         demo_people.write_users_file(secrets)
         processes = roster.plan(ports, secrets, addresses, scale)
         supervision.apply(processes)
@@ -121,7 +121,7 @@ def _down(*, delete: bool) -> int:
 
     with folder_lock(STATE):
         stopped = ["the services"] if supervision.stop() else []
-        stopped += infrastructure.stop()
+        stopped += infrastructure.stop(delete=delete)
         say(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
         if delete:
             shutil.rmtree(STATE)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from msgkit.testing.infra import broker, database, infra
 from msgkit.testing.processes import DetachedProcess, process_started_at
-from msgkit.testing.servers import MongoServer, RabbitMQServer, VirtualHosts, drop_databases
+from msgkit.testing.servers import VirtualHosts, drop_databases
 from msgkit.testing.system import System
 
 _TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
@@ -34,8 +35,8 @@ def servers_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def vhosts(servers_folder: Path) -> Iterator[VirtualHosts]:
     """Virtual hosts of the broker: that of RABBITMQ_URL, else a private one."""
-    given = os.environ.get("RABBITMQ_URL")
-    if given:
+    if infra("RABBITMQ_URL") == "env":
+        given = os.environ["RABBITMQ_URL"]
         management = os.environ.get("RABBITMQ_MANAGEMENT_URL")
         if not management:
             pytest.fail(
@@ -45,7 +46,7 @@ def vhosts(servers_folder: Path) -> Iterator[VirtualHosts]:
             )
         yield VirtualHosts(given, management)
         return
-    server = RabbitMQServer(servers_folder / "rabbitmq")
+    server = broker(servers_folder / "rabbitmq")
     try:
         server.start()
         yield server.vhosts
@@ -57,11 +58,10 @@ def vhosts(servers_folder: Path) -> Iterator[VirtualHosts]:
 @pytest.fixture(scope="session")
 def mongo_url(servers_folder: Path) -> Iterator[str]:
     """A replica set: that of MONGO_URL, else a private one."""
-    given = os.environ.get("MONGO_URL")
-    if given:
-        yield given
+    if infra("MONGO_URL") == "env":
+        yield os.environ["MONGO_URL"]
         return
-    server = MongoServer(servers_folder / "mongodb")
+    server = database(servers_folder / "mongodb")
     try:
         server.start()
         yield server.url

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,24 @@ FACTS_READER = Queue(
 """Stands for the other readers of facts: the messages go into it, nobody reads."""
 
 
+PARTS = ("rss", "e2e", "ingest", "inbox", "inbox2")
+SECOND = "inbox-2"
+"""A second replica, started only where two are measured."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller numbers, to see that it works")
-    parser.add_argument("--only", choices=["ingest", "inbox", "e2e", "rss"], action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     arguments = parser.parse_args()
-    wanted = set(arguments.only or ["ingest", "inbox", "e2e", "rss"])
+    wanted = set(arguments.only or PARTS)
     scale = 0.15 if arguments.quick else 1.0
     report: Json = {}
     with tempfile.TemporaryDirectory(prefix="rozmova-bench-") as temporary:
-        system = System(Path(temporary))
+        system = System(Path(temporary), replicas={"inbox": 2})
         try:
             say("starting the system …")
-            system.start()
+            system.start(without=[SECOND])
             for part, measure in parts(system, scale).items():
                 if part.removesuffix("_mb") in wanted:
                     report[part] = measure()
@@ -82,6 +87,7 @@ def parts(system: System, scale: float) -> dict[str, Callable[[], Json]]:
         },
         "ingest": lambda: measure_ingest(system, int(INGEST_REQUESTS * scale)),
         "inbox": lambda: measure_inbox(system, int(INBOX_MESSAGES * scale)),
+        "inbox2": lambda: measure_two_inboxes(system, int(2 * INBOX_MESSAGES * max(scale, 0.5))),
     }
 
 
@@ -197,7 +203,7 @@ def measure_ingest(system: System, requests: int) -> Json:
         baseline.stop()
         system.revive("inbox")
         system.revive("gateway")
-        system.wait_ready()
+        system.wait_ready(without=[SECOND])
     return {
         "accept_per_s": round(statistics.median(ours_ for ours_, _ in pairs)),
         "bare_per_s": round(statistics.median(bare_ for _, bare_ in pairs)),
@@ -299,6 +305,28 @@ def measure_inbox(system: System, messages: int) -> Json:
     }
 
 
+def measure_two_inboxes(system: System, messages: int) -> Json:
+    """Persisted messages per second of two replicas against one, both on this machine's few cores."""
+    stop_services(system, "gateway")
+    asyncio.run(declare(system.rabbitmq.url, [FACTS_READER]))
+    pairs = []
+    for number in range(PAIRS):
+        rates = []
+        for generation, replicas in enumerate((("inbox",), ("inbox", SECOND))):
+            stop_services(system, "inbox", SECOND)
+            asyncio.run(fill(system, messages, 1000 + number * 2 + generation))
+            rates.append(persisted_per_s(system, messages, replicas))
+        pairs.append((rates[1], rates[0]))
+        say(f"two inboxes {rates[1]:,.0f}/s, one {rates[0]:,.0f}/s")
+    stop_services(system, SECOND)
+    system.revive("gateway")
+    return {
+        "persist_per_s": round(statistics.median(two for two, _ in pairs)),
+        "one_per_s": round(statistics.median(one for _, one in pairs)),
+        "two_to_one_ratio": round(statistics.median(two / one for two, one in pairs), 2),
+    }
+
+
 async def fill(system: System, messages: int, generation: int) -> None:
     """Put messages of CONVERSATIONS conversations into the partitions."""
     publisher = Publisher(system.rabbitmq.url, "bench")
@@ -350,21 +378,28 @@ async def fill(system: System, messages: int, generation: int) -> None:
     await publisher.close()
 
 
-def persisted_per_s(system: System, messages: int) -> float:
-    """Start inbox on full partitions and read its own counter of stored messages."""
-    system.revive("inbox")
-    url = f"{system.internal_url('inbox')}/metrics"
+def persisted_per_s(system: System, messages: int, replicas: Sequence[str] = ("inbox",)) -> float:
+    """Start inbox on full partitions and read its own counter of stored messages.
+
+    Several replicas are measured from the moment when each has stored something: before, one works alone
+    while the other is still starting.
+    """
+    for replica in replicas:
+        system.revive(replica)
+    urls = [f"{system.internal_url(replica)}/metrics" for replica in replicas]
     first: tuple[float, float] | None = None
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        stored = _stored(url)
-        now = time.perf_counter()
-        if stored and first is None:
+        each = [_stored(url) for url in urls]
+        stored, now = sum(each), time.perf_counter()
+        if all(each) and first is None:
             first = (now, stored)
         if first is not None and stored >= messages:
+            if first[1] >= messages:
+                raise AssertionError("all was stored before every replica had its share: use more messages")
             return (stored - first[1]) / (now - first[0])
         time.sleep(0.2)  # asking costs the one we measure
-    raise TimeoutError(f"inbox stored {_stored(url):.0f} of {messages} messages within 120 s")
+    raise TimeoutError(f"inbox stored {sum(map(_stored, urls)):.0f} of {messages} messages within 120 s")
 
 
 def _stored(url: str) -> float:

@@ -69,6 +69,8 @@ def check(root: Path) -> Iterator[Finding]:
             continue
         text = content.decode(errors="replace")
         yield from _addresses(path, text)
+        if path.name == "QUALITY.yaml":
+            yield from _quality(path, text, root)
         if path.suffix != ".py" or not text.strip():
             continue
         try:
@@ -133,6 +135,67 @@ def _addresses(path: PurePosixPath, text: str) -> Iterator[Finding]:
 
 
 # --- rules for Python
+
+
+QUALITY_RULES = (
+    "signature-over-raw-bytes",
+    "constant-time-compare",
+    "refuses-empty-secret",
+    "fixture-per-event",
+    "unknown-event-200",
+    "batches-split",
+    "dedup-id",
+    "limits-with-source",
+    "limit-unit-named",
+    "error-table-with-source",
+    "throttle-honoured",
+    "no-token-in-event-or-log",
+    "media-host-allow-list",
+    "register-idempotent",
+    "operator-manual",
+)
+"""What a connector must say of itself, per kind, in QUALITY.yaml."""
+_QUALITY_LINE = re.compile(r"^  ([a-z0-9-]+): (.+?)\s*(?:#\s*(.*))?$")
+_EXEMPT = re.compile(r'^"?exempt: .{10,}"?$')
+
+
+def _quality(path: PurePosixPath, text: str, root: Path) -> Iterator[Finding]:
+    """Every rule is answered; `done` names the test that shows it, or the file; `exempt` says why."""
+    tests = "\n".join(file.read_text() for file in (root / "tests").rglob("test_*.py"))
+    tests += "\n".join(file.read_text() for file in (root / "libs/msgkit/src/msgkit/testing").glob("*.py"))
+    home = root / path.parent / "src"
+    answered: dict[str, set[str]] = {}
+    kind = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"^[a-z_]+:$", line):
+            kind = line[:-1]
+            answered[kind] = set()
+        found = _QUALITY_LINE.match(line)
+        if not found:
+            continue
+        rule, answer, evidence = found.groups()
+        answered.setdefault(kind, set()).add(rule)
+        if rule not in QUALITY_RULES:
+            yield Finding(
+                path, number, "quality", f"{rule} is no rule; the rules stand in tools/check_house.py"
+            )
+        elif answer == "done":
+            named = re.findall(r"\btest_\w+", evidence or "")
+            files = re.findall(r"[\w./-]+\.(?:py|md)\b", evidence or "")
+            missing = [name for name in named if f"def {name}(" not in tests]
+            missing += [name for name in files if not (root / name).exists() and not any(home.rglob(name))]
+            if not named and not files:
+                yield Finding(path, number, "quality", f"{rule}: done, but no test or file shows it")
+            for name in missing:
+                yield Finding(path, number, "quality", f"{rule}: {name} does not exist")
+        elif answer != "todo" and not _EXEMPT.match(answer):
+            yield Finding(path, number, "quality", f"{rule}: say done, todo, or exempt: and why")
+    for kind, rules in answered.items():
+        for rule in QUALITY_RULES:
+            if rule not in rules:
+                yield Finding(path, 1, "quality", f"{kind} says nothing of {rule}")
+    if not answered:
+        yield Finding(path, 1, "quality", "names no kind")
 
 
 def _module_docstring(module: Module) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from msgkit.contracts import events, facts, manifest
+from msgkit.contracts import events, facts, manifest, presence
 
 FOLDER = Path(__file__).resolve().parent.parent / "libs" / "msgkit" / "schemas"
 MESSAGES: tuple[type[BaseModel], ...] = (
@@ -16,12 +16,16 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     events.MessageEdited,
     events.ContactAvailability,
     events.DeliveryReported,
+    events.MediaSettled,
+    events.ChannelHealthReported,
     events.ConversationPoked,
     events.WebhookReceived,
     events.SendMessage,
     events.CancelSend,
     facts.FactsEnvelope,
     manifest.ManifestAnnounced,
+    presence.TypingNoticed,
+    presence.ViewingNoticed,
 )
 
 

@@ -6,10 +6,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
+from msgkit.testing.browser import Operator, launch, new_context
 from msgkit.testing.system import System
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "images" / "window.png"
@@ -18,7 +20,7 @@ DAY = (
     ("taras", "Тарас Левченко", ["Добрий день", "Скільки коштує чоловіча стрижка?"]),
     ("daryna", "Дарина", ["Дякую, все дуже сподобалось ❤️"]),
     ("ihor", "Ігор Мельник", ["Ви працюєте в неділю?"]),
-    ("olena", "Олена Кравець", ["Добрий день!", "Чи є вільний час завтра після 15:00?"]),
+    ("olena", "Олена Кравець", ["Добрий день! Готуємо фотосесію 🙂"]),
 )
 
 
@@ -37,40 +39,34 @@ def main() -> int:
 def take(system: System) -> None:
     """Write the day, answer one client, photograph."""
     channel = system.channels["salon"]["id"]
-    olena = system.account("olena")
-    with httpx2.Client(base_url=system.sandbox_url) as phone, sync_playwright() as playwright:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as phone, sync_playwright() as playwright:
         for client, name, texts in DAY:
             for text in texts:
-                write(phone, channel, client, text, name)
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(
-            viewport={"width": 1280, "height": 800}, locale="uk-UA", timezone_id="Europe/Kyiv"
-        )
-        page.goto(system.gateway_url)
-        form = page.get_by_test_id("login-form")
-        form.locator("input").nth(0).fill(olena.login)
-        form.locator("input").nth(1).fill(olena.password)
-        form.locator("button[type=submit]").click()
-        page.get_by_test_id("chat-row").filter(has_text="Олена Кравець").click()
-        answer(page, "Добрий день, Олено! Так, є о 15:30 і о 17:00. Який зручніший?")
+                write(phone, channel, client, name=name, text=text)
+        write(phone, channel, "olena", kind="photo", file={"generate": "photo"}, caption="Підійде такий фон?")
+        browser = launch(playwright)
+        ivan = Operator(new_context(browser), system, "ivan")
+        olena = Operator(new_context(browser, width=1280, height=800), system, "olena")
+        page = olena.page
+        for operator in (ivan, olena):
+            operator.page.get_by_test_id("chat-row").filter(has_text="Олена Кравець").click()
+        page.get_by_test_id("thumb").wait_for()
+        olena.composer.fill("Так, звісно! Є час завтра о 15:30 і о 17:00. Який зручніший?")
+        olena.composer.press("Enter")
         page.locator("[data-direction=out][data-state=sent]").wait_for()
-        write(phone, channel, "olena", "О 17:00, будь ласка 🙂", None)
-        page.get_by_test_id("message").filter(has_text="О 17:00, будь ласка").wait_for()
-        time.sleep(2)  # pace: the message counts as read after a second in view
+        write(phone, channel, "olena", kind="voice", file={"generate": "voice"})
+        page.get_by_test_id("player").wait_for()
+        time.sleep(2)  # pace: the messages count as read after a second in view
+        ivan.composer.press_sequentially("…")
+        page.get_by_test_id("typing").filter(has_text="Іван").wait_for()
+        page.mouse.move(0, 0)
         TARGET.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=TARGET)
         browser.close()
 
 
-def write(phone: httpx2.Client, channel: str, client: str, text: str, name: str | None) -> None:
-    body = {"text": text} | ({"name": name} if name else {})
-    phone.post(f"/control/{channel}/clients/{client}/messages", json=body).raise_for_status()
-
-
-def answer(page: Page, text: str) -> None:
-    box = page.get_by_test_id("composer").locator("textarea")
-    box.fill(text)
-    box.press("Enter")
+def write(phone: httpx2.Client, channel: str, client: str, **message: Any) -> None:
+    phone.post(f"/control/{channel}/clients/{client}/messages", json=message).raise_for_status()
 
 
 if __name__ == "__main__":

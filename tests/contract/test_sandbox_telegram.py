@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -11,17 +9,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
-    ClientDecodeError,
     TelegramAPIError,
     TelegramBadRequest,
-    TelegramConflictError,
     TelegramForbiddenError,
-    TelegramNetworkError,
-    TelegramRetryAfter,
-    TelegramServerError,
     TelegramUnauthorizedError,
 )
 from aiogram.types import (
@@ -35,174 +26,22 @@ from aiogram.types import (
     Update,
 )
 from aiohttp import web
-
-from sandbox.app import running
-from sandbox.settings import BotSettings, Settings
-
-SAMPLES = Path(__file__).parent.parent / "fixtures" / "telegram"
-TOKEN = "7000000001:AAGsandbox-contract_test"
-OTHER_TOKEN = "7000000002:AAGsandbox-contract_other"
-SECRET = "s3cret_-A"
-CHANNEL = "ch_contract"
-DEADLINE_SECONDS = 15.0
-BOTS = (
-    BotSettings(token=TOKEN, username="shop_bot", name="Shop"),
-    BotSettings(token=OTHER_TOKEN, username="clinic_bot", name="Clinic"),
+from sandbox_playground import (
+    CHANNEL,
+    DEADLINE_SECONDS,
+    OTHER_TOKEN,
+    SAMPLES,
+    SECRET,
+    TOKEN,
+    Json,
+    Playground,
+    message_of,
+    pending,
+    sandbox_settings,
+    until,
 )
 
-Json = dict[str, object]
-Answer = Callable[[Json, int], Awaitable[web.Response]]
-"""From an update and the number of its attempt (from 1) to the webhook's answer."""
-
-
-async def _ok(_: Json, __: int) -> web.Response:
-    return web.Response()
-
-
-@dataclass
-class Edge:
-    """A webhook of our own: what a bot's server would be."""
-
-    url: str
-    answer: Answer = _ok
-    got: list[Json] = field(default_factory=list)
-    raw: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    attempts: dict[object, int] = field(default_factory=dict)
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Write the webhook down, then answer as the test wants."""
-        body = await request.read()
-        update: Json = json.loads(body)
-        attempt = self.attempts[update["update_id"]] = self.attempts.get(update["update_id"], 0) + 1
-        async with self.changed:
-            self.raw.append(body)
-            self.got.append(update)
-            self.headers.append(dict(request.headers))
-            self.changed.notify_all()
-        return await self.answer(update, attempt)
-
-    async def wait_for(self, enough: Callable[[list[Json]], bool]) -> list[Json]:
-        """All webhooks so far, as soon as they are enough."""
-        async with asyncio.timeout(DEADLINE_SECONDS), self.changed:
-            await self.changed.wait_for(lambda: enough(self.got))
-        return list(self.got)
-
-    def texts(self) -> list[str]:
-        """Texts of all webhooks in the order they came, repeats too."""
-        return [_message(update)["text"] for update in self.got if "message" in update]  # type: ignore[misc]
-
-
-@dataclass
-class Playground:
-    """One running sandbox, a bot of aiogram, and the bot's webhook."""
-
-    url: str
-    bot: Bot
-    edge: Edge
-    http: aiohttp.ClientSession
-
-    async def control(self, path: str, body: Json | None = None, method: str | None = None) -> Json:
-        """A call of the control API that must succeed."""
-        status, answer = await self.try_control(path, body, method)
-        assert status < 300, answer
-        return answer
-
-    async def try_control(
-        self, path: str, body: Json | None = None, method: str | None = None
-    ) -> tuple[int, Json]:
-        """A call of the control API: status and JSON."""
-        verb = method or ("GET" if body is None else "POST")
-        async with self.http.request(verb, f"{self.url}/control/{path}", json=body) as answer:
-            return answer.status, await answer.json(content_type=None)
-
-    async def act(self, client: str, action: str, **body: object) -> Json:
-        """The client does something."""
-        return await self.control(f"{CHANNEL}/clients/{client}/{action}", body)
-
-    async def phone(self, client: str) -> list[Json]:
-        """What the client's phone shows."""
-        async with self.http.get(f"{self.url}/control/{CHANNEL}/clients/{client}/messages") as answer:
-            shown: list[Json] = await answer.json()
-            return shown
-
-    async def faults(self, *faults: Json, seed: int = 0) -> None:
-        """Replace the faults in force."""
-        await self.control("faults", {"seed": seed, "faults": list(faults)}, "PUT")
-
-    async def ledger(self, **query: int) -> list[Json]:
-        """The ledger behind a cursor."""
-        async with self.http.get(f"{self.url}/control/ledger", params=query) as answer:
-            entries: list[Json] = await answer.json()
-            return entries
-
-    async def chat_id(self, client: str) -> int:
-        """The client writes something and so becomes reachable."""
-        receipt = await self.act(client, "messages", text="Добрий день")
-        assert isinstance(receipt["chat_id"], int)
-        return receipt["chat_id"]
-
-    async def raw(self, path: str, **request: object) -> tuple[int, Json, dict[str, str]]:
-        """A call of the Bot API without any client library."""
-        verb = str(request.pop("verb", "POST"))
-        async with self.http.request(verb, f"{self.url}{path}", **request) as answer:  # type: ignore[arg-type]
-            return answer.status, await answer.json(content_type=None), dict(answer.headers)
-
-    async def set_webhook(self) -> None:
-        """Register the edge."""
-        await self.bot.set_webhook(
-            f"{self.edge.url}/webhooks/telegram_bot/{CHANNEL}",
-            secret_token=SECRET,
-            allowed_updates=["message", "edited_message", "callback_query", "my_chat_member"],
-            max_connections=20,
-        )
-
-
-@pytest.fixture(scope="session")
-async def aiogram_session() -> AsyncIterator[AiohttpSession]:
-    """One session for all tests: to close one takes aiogram a quarter of a second."""
-    session = AiohttpSession()
-    yield session
-    await session.close()
-
-
-@pytest.fixture
-async def empty(aiogram_session: AiohttpSession) -> AsyncIterator[Playground]:
-    """A sandbox whose bot has no webhook yet."""
-    async with AsyncExitStack() as stack:
-        edge = Edge("")
-        app = web.Application()
-        app.router.add_post("/webhooks/{kind}/{channel}", edge.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        edge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        url = await stack.enter_async_context(running(_settings()))
-        aiogram_session.api = TelegramAPIServer.from_base(url)
-        bot = Bot(TOKEN, session=aiogram_session)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield Playground(url, bot, edge, http)
-
-
-@pytest.fixture
-async def play(empty: Playground) -> Playground:
-    """A sandbox whose bot has its webhook."""
-    await empty.set_webhook()
-    return empty
-
-
-def _settings(state: Path | None = None) -> Settings:
-    return Settings(host="127.0.0.1", public_port=0, sandbox_bots=BOTS, sandbox_state=state)
-
-
-def _message(update: Json) -> Json:
-    message = update["message"]
-    assert isinstance(message, dict)
-    return message
-
+from sandbox.app import running
 
 # --- the API
 
@@ -499,7 +338,7 @@ async def test_webhook_info_tells_why_updates_do_not_arrive(play: Playground) ->
     assert info.last_error_message == "Wrong response from the webhook: 403 Forbidden"
     assert info.last_error_date is not None
     answers["open"] = True
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
 
 
 async def test_each_bot_hears_only_the_kinds_it_asked_for(play: Playground) -> None:
@@ -576,7 +415,7 @@ def _last(update: Json, case: Sample) -> bool:
     if isinstance(change, dict):
         return bool(change["new_chat_member"]["status"] == case.name.removeprefix("my_chat_member__"))
     if case.name == "message__contact_own":
-        return "contact" in _message(update)
+        return "contact" in message_of(update)
     return True
 
 
@@ -610,7 +449,7 @@ async def test_values_of_a_text_are_the_samples_too(play: Playground) -> None:
     sample = json.loads((SAMPLES / "message__text_with_url.json").read_text(encoding="utf-8"))["message"]
     await play.act("olena", WRITE, text=sample["text"], name="Олена К.")
     update = (await play.edge.wait_for(lambda got: len(got) == 1))[0]
-    message = _message(update)
+    message = message_of(update)
     assert (message["text"], message["entities"]) == (sample["text"], sample["entities"])
     person = message["from"]
     assert isinstance(person, dict)
@@ -633,7 +472,7 @@ async def test_a_webhook_carries_the_secret_and_compact_json(play: Playground) -
 async def test_what_no_bot_ever_saw_reaches_the_webhook_too(play: Playground) -> None:
     poll = {"poll": {"id": "1", "question": "Коли?"}, "forward_origin": {"type": "from_the_moon", "date": 1}}
     await play.act("olena", WRITE, kind="unsupported", extra=poll)
-    message = _message((await play.edge.wait_for(lambda got: len(got) == 1))[0])
+    message = message_of((await play.edge.wait_for(lambda got: len(got) == 1))[0])
     assert (message["poll"], message["forward_origin"]) == (poll["poll"], poll["forward_origin"])
 
 
@@ -677,7 +516,7 @@ async def test_a_chat_that_fails_keeps_its_order_and_holds_back_nobody_else(play
     await play.edge.wait_for(lambda got: len(got) == 1)
 
     async def answer(update: Json, _: int) -> web.Response:
-        failing = _message(update)["chat"]["id"] == stubborn and not gate.is_set()  # type: ignore[index]
+        failing = message_of(update)["chat"]["id"] == stubborn and not gate.is_set()  # type: ignore[index]
         return web.Response(status=500 if failing else 200)
 
     play.edge.answer = answer
@@ -692,7 +531,7 @@ async def test_a_chat_that_fails_keeps_its_order_and_holds_back_nobody_else(play
     await play.edge.wait_for(lambda got: "s2" in play.edge.texts())
     seen = list(dict.fromkeys(text for text in play.edge.texts() if text.startswith("s")))
     assert seen == ["s0", "s1", "s2"]
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
 
 
 async def test_a_press_and_a_block_may_overtake_a_message(play: Playground) -> None:
@@ -722,7 +561,7 @@ async def test_a_press_and_a_block_may_overtake_a_message(play: Playground) -> N
 async def test_chats_are_delivered_in_parallel_up_to_max_connections(play: Playground) -> None:
     await play.chat_id("first")
     await play.edge.wait_for(lambda got: len(got) == 1)
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
     gate = asyncio.Event()
 
     async def answer(_: Json, __: int) -> web.Response:
@@ -746,7 +585,7 @@ async def test_the_first_retry_comes_at_once(play: Playground) -> None:
 
     play.edge.answer = answer
     await play.act("olena", WRITE, text="раз")
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
     first, second = [float(str(entry["at"])) for entry in await play.ledger() if entry["type"] == "webhook"]
     assert second - first < 2.0  # the wait before the second retry
 
@@ -760,7 +599,7 @@ async def test_further_retries_come_after_2_4_8_seconds(play: Playground) -> Non
     play.edge.answer = answer
     await play.control("pace", {"retry_divisor": divisor}, "PUT")
     await play.act("olena", WRITE, text="раз")
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
     tries = [entry for entry in await play.ledger() if entry["type"] == "webhook"]
     assert [(entry["attempt"], entry["status"]) for entry in tries] == [
         (1, 503),
@@ -782,7 +621,7 @@ async def test_retry_after_of_the_webhook_is_honoured(play: Playground) -> None:
     play.edge.answer = answer
     await play.control("pace", {"retry_divisor": 20}, "PUT")
     await play.act("olena", WRITE, text="раз")
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
     first, second = [float(str(entry["at"])) for entry in await play.ledger() if entry["type"] == "webhook"]
     assert second - first >= 10 / 20 * 0.95
 
@@ -792,175 +631,10 @@ async def test_updates_wait_for_a_webhook_that_is_down(play: Playground) -> None
     await play.bot.set_webhook(f"http://127.0.0.1:1/webhooks/telegram_bot/{CHANNEL}")
     for n in range(3):
         await play.act("olena", WRITE, text=f"m{n}")
-    await _until(lambda: _last_error(play), "Connection refused")
+    await until(lambda: _last_error(play), "Connection refused")
     await play.set_webhook()
     await play.edge.wait_for(lambda got: len(got) == 3)
     assert play.edge.texts() == ["m0", "m1", "m2"]
-
-
-# --- getUpdates
-
-
-async def test_get_updates_needs_no_webhook_and_the_offset_confirms(play: Playground) -> None:
-    with pytest.raises(TelegramConflictError, match="can't use getUpdates method while webhook is active"):
-        await play.bot.get_updates()
-    waiting = asyncio.Event()
-
-    async def answer(_: Json, __: int) -> web.Response:
-        waiting.set()
-        return web.Response(status=500)
-
-    play.edge.answer = answer
-    for text in ("раз", "два", "три"):
-        await play.act("olena", WRITE, text=text)
-    await waiting.wait()
-    await play.bot.delete_webhook()
-    updates = await play.bot.get_updates(limit=2)
-    assert [u.message.text for u in updates if u.message] == ["раз", "два"]
-    assert [u.update_id for u in await play.bot.get_updates(limit=1)] == [updates[0].update_id]
-    rest = await play.bot.get_updates(offset=updates[1].update_id + 1)
-    assert [u.message.text for u in rest if u.message] == ["три"]
-    assert await play.bot.get_updates(offset=rest[0].update_id + 1) == []
-    assert (await play.bot.get_webhook_info()).pending_update_count == 0
-
-
-async def test_a_waiting_poll_ends_with_an_update_another_poll_or_a_webhook(play: Playground) -> None:
-    await play.chat_id("olena")
-    await play.edge.wait_for(lambda got: len(got) == 1)
-    await play.bot.delete_webhook(drop_pending_updates=True)
-
-    async def poll() -> list[Update]:
-        return await play.bot.get_updates(timeout=40)
-
-    polls = {asyncio.create_task(_caught(poll)), asyncio.create_task(_caught(poll))}
-    (ended,), (waiting,) = await asyncio.wait(polls, timeout=DEADLINE_SECONDS, return_when="FIRST_COMPLETED")
-    assert "terminated by other getUpdates request; make sure that only one" in str(await ended)
-    await play.set_webhook()
-    assert "Conflict: terminated by setWebhook request" in str(await waiting)
-
-    await play.bot.delete_webhook()
-    third = asyncio.create_task(poll())
-    await play.act("olena", WRITE, text="раз")
-    (update,) = await third
-    assert update.message is not None
-    assert update.message.text == "раз"
-
-
-# --- faults
-
-
-async def test_429_carries_its_seconds_in_body_and_header(play: Playground) -> None:
-    chat_id = await play.chat_id("olena")
-    await play.faults({"kind": "429", "method": "sendMessage", "retry_after": 7, "count": 2})
-    with pytest.raises(TelegramRetryAfter, match="Too Many Requests: retry after 7") as caught:
-        await play.bot.send_message(chat_id, "раз")
-    assert caught.value.retry_after == 7
-    status, body, headers = await play.raw(
-        f"/bot{TOKEN}/sendMessage", json={"chat_id": chat_id, "text": "раз"}
-    )
-    assert (status, headers["Retry-After"]) == (429, "7")
-    assert body == {
-        "ok": False,
-        "error_code": 429,
-        "description": "Too Many Requests: retry after 7",
-        "parameters": {"retry_after": 7},
-    }
-    assert (await play.bot.send_message(chat_id, "два")).text == "два"
-    assert [m["text"] for m in await play.phone("olena")] == ["Добрий день", "два"]
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A fault of an API answer: what aiogram raises, and whether the phone shows the message."""
-
-    fault: Json
-    raised: type[Exception]
-    shown: bool
-
-
-BROKEN = [
-    Broken({"kind": "500"}, TelegramServerError, shown=False),
-    Broken({"kind": "502"}, ClientDecodeError, shown=False),
-    Broken({"kind": "reset"}, TelegramNetworkError, shown=False),
-    Broken({"kind": "accept_then_drop"}, TelegramNetworkError, shown=True),
-    Broken({"kind": "hang", "seconds": 30}, TelegramNetworkError, shown=False),
-    Broken({"kind": "hang", "seconds": 30, "accepted": True}, TelegramNetworkError, shown=True),
-    Broken({"kind": "hang", "seconds": 0.05}, TelegramNetworkError, shown=False),
-]
-
-
-@pytest.mark.parametrize("case", BROKEN, ids=lambda case: "-".join(str(v) for v in case.fault.values()))
-async def test_broken_answers_and_what_the_phone_shows_of_them(play: Playground, case: Broken) -> None:
-    chat_id = await play.chat_id("olena")
-    await play.faults({**case.fault, "client": "olena", "count": 1})
-    with pytest.raises(case.raised):
-        await play.bot.send_message(chat_id, "раз", request_timeout=1)
-    assert (await play.phone("olena"))[-1]["text"] == ("раз" if case.shown else "Добрий день")
-    call = [entry for entry in await play.ledger() if entry.get("method") == "sendMessage"][-1]
-    assert (call["accepted"], call["fault"], call["text"]) == (case.shown, case.fault["kind"], "раз")
-    assert (await play.bot.send_message(chat_id, "два")).text == "два"
-
-
-async def test_a_fault_waits_its_turn_and_hits_only_its_target(play: Playground) -> None:
-    olena, taras = await play.chat_id("olena"), await play.chat_id("taras")
-    await play.faults({"kind": "500", "client": "olena", "method": "sendmessage", "after": 1, "count": 1})
-    await play.bot.send_message(taras, "інший")
-    await play.bot.send_message(olena, "перше")
-    with pytest.raises(TelegramServerError, match="Internal Server Error: restart"):
-        await play.bot.send_message(olena, "друге")
-    await play.bot.send_message(olena, "третє")
-    state = await play.control("faults")
-    assert state["faults"][0]["fired"] == 1  # type: ignore[index]
-
-
-async def test_the_same_seed_throws_the_same_dice(play: Playground) -> None:
-    chat_id = await play.chat_id("olena")
-
-    async def round_of_sends() -> list[bool]:
-        await play.faults({"kind": "500", "probability": 0.5}, seed=17)
-        path = f"/bot{TOKEN}/sendMessage"
-        return [(await play.raw(path, json={"chat_id": chat_id, "text": "x"}))[0] == 200 for _ in range(30)]
-
-    first = await round_of_sends()
-    assert first == await round_of_sends()
-    assert 5 < sum(first) < 25
-
-
-async def test_a_duplicate_repeats_an_acknowledged_update_before_the_next_one(play: Playground) -> None:
-    await play.faults({"kind": "duplicate", "count": 1})
-    await play.act("olena", WRITE, text="раз")
-    await play.act("olena", WRITE, text="два")
-    await play.edge.wait_for(lambda got: len(got) == 3)
-    assert play.edge.texts() == ["раз", "раз", "два"]
-    assert play.edge.raw[0] == play.edge.raw[1]
-
-
-async def test_a_late_update_holds_back_only_its_chat(play: Playground) -> None:
-    await play.faults({"kind": "late", "client": "olena", "count": 1, "seconds": 0.3})
-    for text in ("раз", "два"):
-        await play.act("olena", WRITE, text=text)
-        await play.act("taras", WRITE, text=f"т-{text}")
-    await play.edge.wait_for(lambda got: len(got) == 4)
-    assert play.edge.texts() == ["т-раз", "т-два", "раз", "два"]
-
-
-async def test_hostile_reorder_swaps_two_messages_of_one_chat(play: Playground) -> None:
-    await play.faults({"kind": "reorder", "hostile": True, "count": 1, "seconds": 10})
-    for text in ("раз", "два", "три"):
-        await play.act("olena", WRITE, text=text)
-    await play.edge.wait_for(lambda got: len(got) == 3)
-    assert play.edge.texts() == ["два", "раз", "три"]
-
-
-async def test_reorder_keeps_each_chat_in_order(play: Playground) -> None:
-    await play.faults({"kind": "reorder", "seconds": 0.1}, seed=3)
-    for n in range(5):
-        for client in ("a", "b", "c", "d"):
-            await play.act(client, WRITE, text=f"{client}{n}")
-    await play.edge.wait_for(lambda got: len(got) == 20)
-    assert play.edge.texts() != sorted(play.edge.texts(), key=lambda text: (text[1], text[0]))
-    for client in ("a", "b", "c", "d"):
-        assert [t for t in play.edge.texts() if t[0] == client] == [f"{client}{n}" for n in range(5)]
 
 
 # --- ledger, load, state
@@ -974,7 +648,7 @@ async def test_the_ledger_tells_both_orders_and_pages_by_cursor(play: Playground
     await play.bot.send_message(chat_id, "відповідь 2")
     with pytest.raises(TelegramAPIError):
         await play.bot.send_message(chat_id, "")
-    await _until(lambda: _pending(play), 0)
+    await until(lambda: pending(play), 0)
     entries = await play.ledger()
     acked = [e["text"] for e in entries if e["type"] == "webhook" and e["status"] == 200]
     shown = [e["text"] for e in entries if e.get("method") == "sendMessage" and e["accepted"]]
@@ -995,7 +669,7 @@ async def test_a_burst_writes_everything_in_each_clients_order(play: Playground)
         state = await play.control(f"burst/{burst['id']}")
         return state["state"], state["acked"]
 
-    await _until(progress, ("done", 200))
+    await until(progress, ("done", 200))
     for n in range(20):
         texts = [text for text in play.edge.texts() if f" c{n} " in text]
         assert texts == [f"навал c{n} {k}" for k in range(1, 11)]
@@ -1006,7 +680,7 @@ async def test_people_webhooks_and_numbers_outlive_the_process(empty: Playground
     receipts: list[Json] = []
     secrets: list[Json] = []
     for _ in range(2):
-        async with running(_settings(state)) as url:
+        async with running(sandbox_settings(state)) as url:
             one = Playground(url, empty.bot, empty.edge, empty.http)
             if not receipts:
                 await one.raw(
@@ -1066,24 +740,5 @@ async def test_the_phone_page_and_health_answer(play: Playground) -> None:
                 assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-async def _until(read: Callable[[], Awaitable[object]], wanted: object) -> None:
-    """Ask for a state until it is the wanted one, with a deadline."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (seen := await read()) != wanted:  # noqa: ASYNC110  # a state of another process has no event
-            await asyncio.sleep(0.01)  # pace: polls a state with a deadline
-    assert seen == wanted
-
-
-async def _pending(play: Playground) -> int:
-    return (await play.bot.get_webhook_info()).pending_update_count
-
-
 async def _last_error(play: Playground) -> str | None:
     return (await play.bot.get_webhook_info()).last_error_message
-
-
-async def _caught(call: Callable[[], Awaitable[object]]) -> object:
-    try:
-        return await call()
-    except TelegramAPIError as exc:
-        return exc

@@ -21,16 +21,22 @@ class Theirs:
     channel: str
     conversation: str
     message: str
+    attachment: str
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def theirs(system: System) -> AsyncIterator[Theirs]:
     channel = system.channels["salon"]["id"]
     async with httpx2.AsyncClient(base_url=system.sandbox_url) as sandbox, Desk(system, "olena") as olena:
         phone = Phone(sandbox, channel, new_client())
         await phone.write(f"таємниця {phone.client}")
         message = await olena.message(f"таємниця {phone.client}")
-        yield Theirs(channel, message["conversation_id"], message["id"])
+        # A file of the salon's own answer: read by the same road as those of clients.
+        conversation = message["conversation_id"]
+        brought = await olena.window.upload(b"%PDF-1.7\n", "прайс.pdf")
+        body = {"client_msg_id": new_client(), "attachments": [brought["id"]], "force": True}
+        answer = await olena.window.call("POST", f"/conversations/{conversation}/messages", body)
+        yield Theirs(channel, conversation, message["id"], answer["attachments"][0]["id"])
 
 
 ROUTES = [
@@ -38,6 +44,7 @@ ROUTES = [
     ("PATCH", "/channels/{channel}", {"title": "моє"}),
     ("DELETE", "/channels/{channel}", None),
     ("GET", "/channels/{channel}/health", None),
+    ("POST", "/channels/{channel}/rotate-secret", {}),
     ("GET", "/conversations/{conversation}", None),
     ("GET", "/conversations/{conversation}/messages", None),
     ("GET", "/conversations/{conversation}/requests", None),
@@ -45,6 +52,17 @@ ROUTES = [
     ("POST", "/conversations/{conversation}/read", {"n": 1}),
     ("POST", "/conversations/{conversation}/status", {"status": "closed"}),
     ("POST", "/conversations/{conversation}/claim", {}),
+    ("POST", "/conversations/{conversation}/takeover", {}),
+    ("POST", "/conversations/{conversation}/assign", {"user_id": "u-maria"}),
+    ("POST", "/conversations/{conversation}/release", {}),
+    ("POST", "/conversations/{conversation}/return-to-bot", {}),
+    ("POST", "/conversations/{conversation}/unread", {"n": 1}),
+    ("POST", "/conversations/{conversation}/typing", {}),
+    ("POST", "/messages/{message}/retry", {}),
+    ("POST", "/messages/{message}/resolve", {"as": "sent"}),
+    ("DELETE", "/messages/{message}", None),
+    ("GET", "/messages/{message}/trail", None),
+    ("GET", "/media/{attachment}/url", None),
 ]
 
 
@@ -73,10 +91,7 @@ async def test_every_route_with_an_id_is_in_the_table_above(system: System) -> N
         for method in operations
         if "{" in path
     }
-    known = {
-        (method, path.replace("{channel}", "{}").replace("{conversation}", "{}"))
-        for method, path, _ in ROUTES
-    }
+    known = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path, _ in ROUTES}
     unknown = {(m, re.sub(r"\{[^}]*\}", "{}", p)) for m, p in with_ids} - known
     assert not unknown, "add these to ROUTES, so that their isolation is tested"
 

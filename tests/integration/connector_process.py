@@ -65,7 +65,9 @@ async def process_at(
     api_url: str, amqp_url: str, mongo_url: str, mongo_prefix: str, tmp_path: Path, **more: str
 ) -> AsyncIterator[Process]:
     """A running process that may use the Bot API at `api_url`."""
-    environment = process_environment(amqp_url, mongo_url, mongo_prefix, api_url, free_port(), free_port())
+    environment = process_environment(
+        amqp_url, mongo_url, mongo_prefix, api_url, free_port(), free_port(), tmp_path / "objects"
+    )
     process = Process({**environment, **more}, tmp_path / "log")
     await process.start()
     try:

@@ -6,9 +6,11 @@ import asyncio
 import base64
 import gc
 import json
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -23,12 +25,20 @@ from ingest_telegram.settings import Settings
 from msgkit.connector.ingest import build_ingest
 from msgkit.connector.settings import CredentialKeys
 from msgkit.contracts import topology
-from msgkit.contracts.events import INBOUND, CancelSend, DeliveryReported, Inbound, SendMessage
+from msgkit.contracts.events import (
+    INBOUND,
+    CancelSend,
+    ChannelHealthReported,
+    DeliveryReported,
+    Inbound,
+    SendMessage,
+)
 from msgkit.contracts.ids import conversation_id, new_id
 from msgkit.contracts.words import AuthorKind
 from msgkit.runtime.bus import Outgoing, Publisher
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.mongo import Database, Mongo
+from msgkit.runtime.objects import ObjectStore
 from msgkit.runtime.service import Service
 from msgkit.runtime.tokens import ServiceTokens
 from msgkit.testing.wire import Answer, Call, WireFake, as_json
@@ -80,7 +90,8 @@ class BotApi:
         if method == "getWebhookInfo":
             url = self.webhooks.get(token, {}).get("url", "")
             return as_json({"ok": True, "result": {"url": url, "pending_update_count": 0}})
-        self.webhooks.pop(token, None)
+        if method == "deleteWebhook":
+            self.webhooks.pop(token, None)
         return as_json({"ok": True, "result": True})
 
     def _send(self, call: Call) -> Answer:
@@ -116,7 +127,9 @@ class Stage:
     internal: httpx2.AsyncClient
     inbound: asyncio.Queue[tuple[Inbound, aio_pika.abc.AbstractIncomingMessage]]
     journal: asyncio.Queue[dict[str, Any]]
+    health: asyncio.Queue[ChannelHealthReported]
     out_seq: dict[int, int] = field(default_factory=dict)
+    has_crashed: bool = False
 
     async def put_account(
         self, channel_id: str = CHANNEL, *, token: str = TOKEN, tenant: str = "salon", **more: Any
@@ -195,6 +208,7 @@ class Stage:
             "out_seq": out_seq,
             "author_kind": AuthorKind.OPERATOR,
             "text": text,
+            "media": [],
             "buttons": [],
             "reply_to_provider_id": None,
         }
@@ -222,6 +236,7 @@ class Stage:
 
     async def crash(self) -> None:
         """End without a word: nothing is drained, nobody says goodbye."""
+        self.has_crashed = True
         await self.service.stop()
 
 
@@ -245,7 +260,13 @@ def make_settings(amqp_url: str, mongo_url: str, mongo_prefix: str, api_url: str
 
 
 def process_environment(
-    amqp_url: str, mongo_url: str, mongo_prefix: str, api_url: str, public_port: int, internal_port: int
+    amqp_url: str,
+    mongo_url: str,
+    mongo_prefix: str,
+    api_url: str,
+    public_port: int,
+    internal_port: int,
+    objects: Path,
 ) -> dict[str, str]:
     """The environment of `python -m ingest_telegram.app`."""
     return {
@@ -259,6 +280,7 @@ def process_environment(
         "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{public_port}",
         "ROZMOVA_INTERNAL_URL": f"http://127.0.0.1:{internal_port}",
         "ROZMOVA_API_BASES": json.dumps([api_url]),
+        "ROZMOVA_OBJECTS_URL": objects.as_uri(),
         "ROZMOVA_CREDENTIAL_KEYS": json.dumps({"primary": "k1", "keys": {"k1": CREDENTIAL_KEY}}),
     }
 
@@ -271,33 +293,47 @@ def caller_headers(tenant: str = "salon") -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    api: BotApi, amqp_url: str, mongo_url: str, mongo_prefix: str, *, watch: bool = True, serve: bool = True
+    api: BotApi,
+    amqp_url: str,
+    mongo_url: str,
+    mongo_prefix: str,
+    *,
+    watch: bool = True,
+    serve: bool = True,
+    **more: Any,
 ) -> AsyncIterator[Stage]:
     """A replica that runs while the block does.
 
-    `watch` False leaves the bus unread; `serve` False starts no replica: one runs elsewhere.
+    `watch` False leaves the bus unread; `serve` False starts no replica: one runs elsewhere; `more` are
+    settings.
     """
-    settings = make_settings(amqp_url, mongo_url, mongo_prefix, api.wire.url)
-    service = build_ingest(TelegramBotConnector(TelegramClient(KIND)), settings)
+    objects = tempfile.TemporaryDirectory()
+    own = {"objects_url": Path(objects.name).as_uri()}
+    settings = make_settings(amqp_url, mongo_url, mongo_prefix, api.wire.url, **(own | more))
+    service = build_ingest(
+        TelegramBotConnector(TelegramClient(KIND, ObjectStore(settings.objects_url))), settings
+    )
     if serve:
         await service.start()
     publisher = Publisher(amqp_url, "test")
     mongo = Mongo(mongo_url, settings.database_name(SERVICE))
     inbound: asyncio.Queue[Any] = asyncio.Queue()
     journal: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    health: asyncio.Queue[ChannelHealthReported] = asyncio.Queue()
     connection = await aio_pika.connect(amqp_url)
     assert service.public is not None
     public = httpx2.AsyncClient(transport=httpx2.ASGITransport(service.public), base_url="http://public")
     internal = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(service.internal), base_url="http://internal"
     )
+    stage = Stage(api, service, mongo.database, publisher, public, internal, inbound, journal, health)
     try:
         if watch:
-            await _watch(connection, inbound, journal)
-        yield Stage(api, service, mongo.database, publisher, public, internal, inbound, journal)
+            await _watch(connection, inbound, journal, health)
+        yield stage
     finally:
         try:
-            if serve:
+            if serve and not stage.has_crashed:
                 async with asyncio.timeout(30):
                     await service.drain()
         finally:
@@ -307,6 +343,7 @@ async def running(
             await publisher.close()
             await connection.close()
             mongo.close()
+            objects.cleanup()
             # aio-pika closes connections that never came to be when they are collected, which needs a loop.
             gc.collect()
 
@@ -315,11 +352,16 @@ async def _watch(
     connection: aio_pika.abc.AbstractConnection,
     inbound: asyncio.Queue[Any],
     journal: asyncio.Queue[dict[str, Any]],
+    health: asyncio.Queue[ChannelHealthReported],
 ) -> None:
     channel = await connection.channel()
 
     async def on_inbound(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        inbound.put_nowait((INBOUND.validate_json(message.body), message))
+        event = INBOUND.validate_json(message.body)
+        if isinstance(event, ChannelHealthReported):
+            health.put_nowait(event)  # comes whenever the watch looks: between any two others
+        else:
+            inbound.put_nowait((event, message))
 
     async def on_journal(message: aio_pika.abc.AbstractIncomingMessage) -> None:
         journal.put_nowait(json.loads(message.body))

@@ -18,19 +18,39 @@ import httpx2
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request, Response
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
+from msgkit.contracts.access import may_see
 from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
 from msgkit.contracts.ids import new_id
-from msgkit.contracts.internal_api import LiveEpoch
+from msgkit.contracts.internal_api import LiveEpoch, MediaRecord, ReadMark, Trail
 from msgkit.contracts.manifest import Abilities, Limit, Manifest, ManifestAnnounced
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, FACTS, PRESENCE, facts_key, live_stream
-from msgkit.contracts.views import ChannelSettings, ChannelView, Counters
+from msgkit.contracts.views import (
+    AuthorView,
+    ChannelRef,
+    ChannelSettings,
+    ChannelView,
+    ContactView,
+    Counters,
+    MessageView,
+    ReplyWindow,
+    ViewerRow,
+)
+from msgkit.contracts.words import (
+    AuthorKind,
+    Box,
+    Direction,
+    Handler,
+    MessageKind,
+    MessageState,
+    Status,
+)
 from msgkit.runtime.bus import Outgoing, Publisher, declare
-from msgkit.runtime.problems import install_problem_handlers
+from msgkit.runtime.problems import Problem, install_problem_handlers
 from msgkit.runtime.tokens import Caller, ServiceTokens, caller_dependency
 from msgkit.testing.processes import DetachedProcess, free_port, write_private
 
@@ -85,6 +105,26 @@ class InboxWire:
     channels: dict[str, list[ChannelView]] = field(default_factory=dict)
     counters: dict[str, Counters] = field(default_factory=dict)
     callers: list[Caller] = field(default_factory=list)
+    rows: dict[str, ViewerRow] = field(default_factory=dict)
+    """Conversations of the salon."""
+    media: dict[str, MediaRecord] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    """What operators did, in order."""
+    refusal: Problem | None = None
+    """The answer to what operators do, instead of doing it."""
+
+    def add_row(self, conversation_id: str, channel_id: str) -> ViewerRow:
+        """A conversation of the salon in this channel."""
+        self.rows[conversation_id] = conversation_row(conversation_id, channel_id)
+        return self.rows[conversation_id]
+
+    def _row(self, who: Caller, conversation_id: str) -> ViewerRow:
+        row = self.rows.get(conversation_id)
+        channels = {view.id: view for view in self.channels.get(who.tenant_id or "", [])}
+        channel = None if row is None else channels.get(row.channel.id)
+        if row is None or channel is None or not may_see(who.roles, channel.settings.roles):
+            raise Problem(404, "not_found", "Такого немає.")
+        return row
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -111,7 +151,116 @@ class InboxWire:
             self.callers.append(who)
             return self.counters.get(who.user_id or "", Counters(lists={"active": 0}, red=0, blue=0))
 
+        self._add_operators_routes(app, caller)
         return app
+
+    def _add_operators_routes(self, app: FastAPI, caller: Any) -> None:
+        async def note(request: Request, who: Caller, *id_: str) -> None:
+            body = await request.body()
+            path = request.url.path.removeprefix("/internal/")
+            match = request.headers.get("if-match")
+            self.asked.append(Asked(request.method, path, json.loads(body) if body else None, match, who))
+            if self.refusal is not None:
+                raise self.refusal
+
+        @app.get("/internal/conversations/{conversation_id}")
+        async def conversation(conversation_id: str, who: Caller = caller) -> ViewerRow:
+            return self._row(who, conversation_id)
+
+        @app.post("/internal/conversations/{conversation_id}/messages", status_code=202)
+        async def post(conversation_id: str, request: Request, who: Caller = caller) -> MessageView:
+            self._row(who, conversation_id)
+            await note(request, who)
+            return message_view(conversation_id, who, self.asked[-1].body or {})
+
+        @app.post("/internal/conversations/{conversation_id}/unread")
+        async def unread(conversation_id: str, request: Request, who: Caller = caller) -> ReadMark:
+            self._row(who, conversation_id)
+            await note(request, who)
+            return ReadMark(conversation_id=conversation_id, in_seq=0)
+
+        @app.post("/internal/conversations/{conversation_id}/{action}")
+        async def act(conversation_id: str, request: Request, who: Caller = caller) -> ViewerRow:
+            row = self._row(who, conversation_id)
+            await note(request, who)
+            return row
+
+        @app.post("/internal/messages/{message_id}/{action}")
+        async def decide(message_id: str, request: Request, who: Caller = caller) -> MessageView:
+            await note(request, who)
+            return message_view("c", who, {"client_msg_id": message_id})
+
+        @app.delete("/internal/messages/{message_id}", status_code=204)
+        async def withdraw(message_id: str, request: Request, who: Caller = caller) -> Response:
+            await note(request, who)
+            return Response(status_code=204)
+
+        @app.get("/internal/messages/{message_id}/trail")
+        async def trail(message_id: str, request: Request, who: Caller = caller) -> Trail:
+            await note(request, who)
+            return Trail(message_id=message_id, steps=[])
+
+        @app.get("/internal/media/{attachment_id}")
+        async def media(attachment_id: str, who: Caller = caller) -> MediaRecord:
+            if attachment_id not in self.media or who.tenant_id != "salon":
+                raise Problem(404, "not_found", "Такого немає.")
+            return self.media[attachment_id]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One thing an operator did, as inbox was asked for it."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    if_match: str | None
+    who: Caller
+
+
+def conversation_row(conversation_id: str, channel_id: str) -> ViewerRow:
+    return ViewerRow(
+        id=conversation_id,
+        v=3,
+        title="Ірина",
+        channel=ChannelRef(id=channel_id, kind="telegram_bot", title=channel_id),
+        contact=ContactView(name="Ірина"),
+        client=None,
+        handler=Handler.OPERATOR,
+        status=Status.OPEN,
+        box=Box.NEW,
+        assignee=None,
+        request=None,
+        last_message=None,
+        activity_at=datetime(2026, 11, 21, tzinfo=UTC),
+        in_seq=1,
+        answered_seq=0,
+        window=ReplyWindow(open=True),
+        rev=3,
+        unread=1,
+        mark_in_seq=0,
+    )
+
+
+def message_view(conversation_id: str, who: Caller, body: dict[str, Any]) -> MessageView:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    return MessageView(
+        id="m1",
+        n=1,
+        in_seq=0,
+        pos_at=now,
+        conversation_id=conversation_id,
+        request_id="r1",
+        client_msg_id=body.get("client_msg_id"),
+        direction=Direction.OUT,
+        author=AuthorView(kind=AuthorKind.OPERATOR, id=who.user_id, name=who.user_name),
+        kind=MessageKind.TEXT,
+        text=str(body.get("text", "")),
+        provider_time=now,
+        created_at=now,
+        state=MessageState.QUEUED,
+        rev=1,
+    )
 
 
 class Window:
@@ -123,6 +272,7 @@ class Window:
         self.events: list[dict[str, Any]] = []
         self.frames: list[dict[str, Any]] = []
         self.resyncs = 0
+        self._told = 0
         self.epoch, self.pos, self.id = "", -1, None
 
     async def next(self, timeout: float = 10) -> dict[str, Any]:
@@ -160,6 +310,20 @@ class Window:
         async with asyncio.timeout(timeout):
             while key not in self.ids():
                 await self.next(timeout)
+
+    async def until_told(self, type_: str, timeout: float = 10, **data: Any) -> dict[str, Any]:
+        """The data of the next event of this type with these values, after the one found before."""
+        async with asyncio.timeout(timeout):
+            while True:
+                for event in self.events[self._told :]:
+                    self._told += 1
+                    if event["type"] == type_ and data.items() <= event["data"].items():
+                        found: dict[str, Any] = event["data"]
+                        return found
+                await self.next(timeout)
+
+    async def say(self, **frame: Any) -> None:
+        await self.socket.send(json.dumps(frame))
 
     async def until_closed(self, timeout: float = 10) -> int:
         """The close code."""
@@ -199,6 +363,25 @@ class Gateway:
                     if (await self.http.get("/health/ready")).status_code == 200:
                         return
                 await asyncio.sleep(0.05)  # pace: a process that starts has no event to wait for
+
+    @contextlib.asynccontextmanager
+    async def twin(self, **more_env: str) -> AsyncIterator[Gateway]:
+        """Another replica, on ports of its own; its windows say they come from the first one's pages."""
+        port, internal_port = free_port(), free_port()
+        folder = self._folder / f"twin-{port}"
+        folder.mkdir()
+        env = self._env | {
+            "ROZMOVA_PUBLIC_PORT": str(port),
+            "ROZMOVA_INTERNAL_PORT": str(internal_port),
+            "ROZMOVA_INSTANCE": f"twin-{port}",
+        }
+        twin = Gateway(folder, env | more_env, port, internal_port)
+        try:
+            await twin.start()
+            yield twin
+        finally:
+            await twin.http.aclose()
+            await twin.stop()
 
     async def stop(self) -> bool:
         return await asyncio.to_thread(self.process.stop, 30)
@@ -319,18 +502,21 @@ class Stage:
         return found
 
     async def publish(self, changes: list[Change]) -> None:
-        envelope = FactsEnvelope(
-            type="facts.v1", event_id=new_id(), partition=0, published_at=datetime.now(UTC), changes=changes
-        )
-        await self.publisher.publish(
-            Outgoing(
-                exchange=FACTS,
-                routing_key=facts_key(0),
-                body=envelope.model_dump_json().encode(),
-                event_id=envelope.event_id,
-                type=envelope.type,
-            )
-        )
+        await self.publisher.publish(as_fact(changes))
+
+
+def as_fact(changes: list[Change]) -> Outgoing:
+    """What inbox publishes of these changes."""
+    envelope = FactsEnvelope(
+        type="facts.v1", event_id=new_id(), partition=0, published_at=datetime.now(UTC), changes=changes
+    )
+    return Outgoing(
+        exchange=FACTS,
+        routing_key=facts_key(0),
+        body=envelope.model_dump_json().encode(),
+        event_id=envelope.event_id,
+        type=envelope.type,
+    )
 
 
 class _QuietServer(uvicorn.Server):
@@ -386,6 +572,8 @@ async def stage(
             "ROZMOVA_INBOX_URL": inbox_url,
             "ROZMOVA_SESSION_KEY": session_keys.private,
             "ROZMOVA_USERS_FILE": str(users_file),
+            "ROZMOVA_OBJECTS_URL": (folder / "objects").as_uri(),
+            "ROZMOVA_UPLOADS_PER_MINUTE_USER": "0",
             "ROZMOVA_REST_PER_S_USER": "0",
             "ROZMOVA_REST_PER_S_TENANT": "0",
             "ROZMOVA_TICKETS_PER_MINUTE_USER": "0",

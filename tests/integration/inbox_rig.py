@@ -23,11 +23,21 @@ from msgkit.contracts.events import (
     Content,
     DeliveryReported,
     Failure,
+    MediaRef,
+    MediaSettled,
     MessageEdited,
     MessageReceived,
+    StoredMedia,
 )
 from msgkit.contracts.facts import FactsEnvelope
-from msgkit.contracts.ids import conversation_id, inbound_event_id, new_id, partition_of
+from msgkit.contracts.ids import (
+    attachment_id,
+    conversation_id,
+    inbound_event_id,
+    inbound_message_id,
+    new_id,
+    partition_of,
+)
 from msgkit.contracts.topology import INBOUND, conversation_key
 from msgkit.contracts.words import MessageKind, MessageState
 from msgkit.runtime import bus
@@ -102,6 +112,7 @@ class Client:
         sent_at: datetime | None = None,
         seq: int | None = None,
         reply_to: str | None = None,
+        content: Content | None = None,
     ) -> MessageReceived:
         self.numbers += 1
         provider_id = provider_id or str(self.numbers)
@@ -117,10 +128,11 @@ class Client:
             provider_id=provider_id,
             provider_seq=seq or self.numbers,
             sent_at=sent_at or utc_now(),
-            content=text_content(text),
+            content=content or text_content(text),
             reply_to_provider_id=reply_to,
             start_payload=None,
             group_id=None,
+            pressed=None,
         )
 
     def edits(self, provider_id: str, text: str, edited_at: datetime | None = None) -> MessageEdited:
@@ -170,13 +182,61 @@ class Client:
             happened_at=utc_now() + timedelta(seconds=1),
         )
 
+    def file_of(self, provider_id: str, ref: str) -> str:
+        """The id of a file of a message of theirs."""
+        return attachment_id(inbound_message_id(self.conversation_id, provider_id), ref)
+
+    def file_settled(self, provider_id: str, ref: str, *, lost: Any = None) -> MediaSettled:
+        """Their file was fetched, or why it is lost."""
+        stored = StoredMedia(
+            key=f"objects/{ref}",
+            mime="image/png",
+            size_bytes=900,
+            width=600,
+            height=400,
+            duration_s=None,
+            thumb_key=f"objects/{ref}-thumb",
+        )
+        return MediaSettled(
+            **self._common,
+            type="media.settled.v1",
+            event_id=new_id(),
+            message_id=inbound_message_id(self.conversation_id, provider_id),
+            attachment_id=self.file_of(provider_id, ref),
+            stored=None if lost else stored,
+            reason=lost,
+            happened_at=utc_now(),
+        )
+
 
 def text_content(text: str) -> Content:
-    return Content(kind=MessageKind.TEXT, text=text, entities=[], media=[], unsupported=None)
+    return Content(
+        kind=MessageKind.TEXT,
+        text=text,
+        entities=[],
+        media=[],
+        place=None,
+        shared_contact=None,
+        unsupported=None,
+    )
+
+
+def photo_content(ref: str, text: str = "") -> Content:
+    file = MediaRef(
+        ref=ref,
+        kind=MessageKind.IMAGE,
+        name=None,
+        mime="image/jpeg",
+        size_bytes=1000,
+        width=640,
+        height=480,
+        duration_s=None,
+    )
+    return text_content(text).model_copy(update={"kind": MessageKind.IMAGE, "media": [file]})
 
 
 def delivery_of(
-    event: MessageReceived | MessageEdited | ContactAvailability | DeliveryReported,
+    event: MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled,
 ) -> Delivery:
     """What the reader of partitions would hand over."""
     return Delivery(
@@ -276,7 +336,12 @@ class Rig:
 
     async def receive(self, *events: Any) -> None:
         """What the reader does with a batch, without waiting for the bus."""
-        await self.inbox.handle([delivery_of(event) for event in events])
+        await self.handle(*(delivery_of(event) for event in events))
+
+    async def handle(self, *deliveries: Delivery) -> None:
+        """Both steps of a batch, one after the other."""
+        finish = await self.inbox.handle(deliveries)
+        await finish()
 
     async def publish(self, *events: Any) -> None:
         """Put events on the bus as an ingest service does."""
@@ -335,6 +400,7 @@ async def running(settings: Settings, *, reads: bool = True) -> AsyncIterator[Ri
         await inbox.reader.subscribed.wait()
     else:
         await inbox.store.prepare()
+        await inbox.channels.prepare()
         await inbox.live.ensure()
         await inbox.publisher.connect()
         await inbox.membership.join()

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from connector_stage import CHANNEL, CLIENT, BotApi, Stage, refusal, running
 
-from ingest_telegram import client as client_module
+from ingest_telegram import wire as wire_module
 from msgkit.connector import send_loop
 from msgkit.contracts import topology
 from msgkit.contracts.events import CancelSend, DeliveryReported, OutboundButton
@@ -113,7 +113,7 @@ async def test_outcome_is_reported_once_and_does_not_hold_back_the_next(
 async def test_silence_of_one_chat_does_not_hold_the_others(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CALL_SECONDS", 3.0)
+    monkeypatch.setattr(wire_module, "CALL_SECONDS", 3.0)
     stage.api.by_chat[str(CLIENT)] = [Answer(does="hang")]
     hanging = await stage.say("у тиші")
     await stage.api.wire.seen("sendMessage")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,19 +14,37 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from gateway_stage import CLINIC, TELEGRAM, VIBER, Stage, Window, channel_view, stage
+from gateway_stage import (
+    CLINIC,
+    TELEGRAM,
+    VIBER,
+    InboxWire,
+    Keys,
+    Stage,
+    Window,
+    as_fact,
+    channel_view,
+    serving,
+    stage,
+)
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from gateway.clients import Channels, Inbox
+from gateway.consumers import Manifests
+from gateway.live import Live
 from gateway.store import Revocation, Store
 from msgkit.contracts.facts import Change, UiEvent
 from msgkit.contracts.ids import new_id
 from msgkit.contracts.topology import live_stream
 from msgkit.contracts.views import Counters
 from msgkit.runtime import bus
+from msgkit.runtime.bus import Publisher, declare
 from msgkit.runtime.clock import utc_now
+from msgkit.runtime.http import InternalClient
 from msgkit.runtime.mongo import Mongo
+from msgkit.runtime.tokens import ServiceTokens
 from msgkit.testing.servers import RabbitMQServer, VirtualHosts, drop_databases
 
 pytestmark = pytest.mark.servers
@@ -358,6 +377,18 @@ async def test_a_channel_event_shows_no_settings(on: Stage) -> None:
         assert set(data) == {"id", "kind", "title", "connected", "problem", "limits", "abilities"}
 
 
+async def test_my_settings_reach_my_other_windows(on: Stage) -> None:
+    olena, ivan = await on.gateway.login("olena"), await on.gateway.login("ivan")
+    async with on.gateway.window(olena) as window, on.gateway.window(ivan) as other:
+        for theme in ("dark", "auto"):
+            changed = await on.gateway.http.patch(
+                "/api/v1/me/settings", headers={"Authorization": f"Bearer {olena}"}, json={"theme": theme}
+            )
+            assert await window.until_told("settings.updated", theme=theme) == changed.json()
+        await other.until_event(await on.tell())
+        assert "settings.updated" not in {event["type"] for event in other.events if "theme" in event["data"]}
+
+
 # Counters
 
 
@@ -427,6 +458,72 @@ async def test_a_window_that_does_not_read_is_cut_while_others_live(
                 slow.transport.abort()
             await healthy.until_event(await on.tell())
         assert on.gateway.rss_mb() < 130
+
+
+async def test_gateway_starts_into_a_busy_live_stream_and_takes_itself_for_deaf(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its marker lies behind minutes of others' events: reading them takes longer than a marker may take."""
+    monkeypatch.setattr("gateway.live.MARKER_WITHIN_SECONDS", 0.3)
+    inbox_keys, gateway_keys = Keys.new(), Keys.new()
+    public_keys = {"inbox": inbox_keys.public, "gateway": gateway_keys.public}
+    wire = InboxWire(amqp_url, ServiceTokens("inbox", inbox_keys.private, public_keys))
+    await declare(amqp_url, [live_stream(wire.epoch)])
+    told: list[str] = []
+    publisher = Publisher(amqp_url, "test")
+
+    async def fill(envelopes: int) -> None:
+        changes = [[_small_change() for _ in range(100)] for _ in range(envelopes)]
+        told.extend(change.events[0].data["id"] for batch in changes for change in batch)
+        await publisher.publish_all([as_fact(batch) for batch in changes], timeout_s=30)
+
+    async def fill_on() -> None:
+        for _ in range(20):
+            if not live.ready.is_set():
+                await fill(10)
+
+    async with serving(wire.app()) as inbox_url:
+        http = InternalClient(inbox_url, "inbox", ServiceTokens("gateway", gateway_keys.private, public_keys))
+        inbox = Inbox(http)
+        channels, manifests = Channels(inbox, time.monotonic), Manifests(time.monotonic)
+        live = Live(amqp_url, inbox, publisher, channels, manifests, utc_now, "busy")
+        for _ in range(4):
+            await fill(50)
+        filling = asyncio.create_task(fill_on())
+        following = asyncio.create_task(live.run())
+        try:
+            async with asyncio.timeout(60):
+                await live.ready.wait()
+            assert live.generation == 1, "it must not have started anew"
+            await filling
+            async with asyncio.timeout(30):
+                while live.ring.events < len(told):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)  # pace: the ring has no event of its own
+            assert _ids_in(live) == told
+        finally:
+            for task in (filling, following):
+                task.cancel()
+            await asyncio.gather(filling, following, return_exceptions=True)
+            await publisher.close()
+            await http.aclose()
+
+
+def _ids_in(live: Live) -> list[str]:
+    entries = live.ring.after(-1, 2**40)
+    return [json.loads(push.data)["data"]["id"] for entry in entries for push in entry.pushes]
+
+
+def _small_change() -> Change:
+    return Change(
+        tenant_id="salon",
+        channel_id=TELEGRAM,
+        conversation_id=new_id(),
+        user_id=None,
+        v=1,
+        traceparent=None,
+        received_at=None,
+        events=[UiEvent(type="message.created", data={"id": new_id(), "text": "Добрий день" * 20})],
+    )
 
 
 async def test_a_deleted_stream_makes_everybody_start_anew(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 from gateway_stage import TELEGRAM, VIBER, Stage, stage
@@ -56,11 +58,16 @@ async def test_bootstrap_says_who_i_am_and_from_where_to_follow(on: Stage) -> No
 CLOSED_DOORS = [
     ("GET", "/bootstrap"), ("GET", "/channels"), ("GET", "/channel-kinds"), ("POST", "/channels"),
     ("GET", "/channels/x"), ("PATCH", "/channels/x"), ("DELETE", "/channels/x"),
-    ("GET", "/channels/x/health"),
+    ("GET", "/channels/x/health"), ("POST", "/channels/x/rotate-secret"),
     ("GET", "/conversations"), ("GET", "/conversations/x"), ("GET", "/conversations/x/messages"),
     ("GET", "/conversations/x/requests"), ("POST", "/conversations/x/messages"),
     ("POST", "/conversations/x/read"), ("POST", "/conversations/x/status"),
-    ("POST", "/conversations/x/claim"),
+    ("POST", "/conversations/x/claim"), ("POST", "/conversations/x/takeover"),
+    ("POST", "/conversations/x/assign"), ("POST", "/conversations/x/release"),
+    ("POST", "/conversations/x/return-to-bot"), ("POST", "/conversations/x/unread"),
+    ("POST", "/conversations/x/typing"),
+    ("POST", "/messages/x/retry"), ("POST", "/messages/x/resolve"), ("DELETE", "/messages/x"),
+    ("GET", "/messages/x/trail"), ("POST", "/uploads"), ("GET", "/media/x/url"),
     ("POST", "/ws-ticket"), ("GET", "/me/settings"), ("PATCH", "/me/settings"), ("GET", "/users"),
 ]  # fmt: skip
 
@@ -81,7 +88,7 @@ async def test_every_route_is_on_the_list_above(on: Stage) -> None:
     routes = {
         (
             method.upper(),
-            path.removeprefix(API).replace("{channel_id}", "x").replace("{conversation_id}", "x"),
+            re.sub(r"\{[a-z]+_id\}", "x", path.removeprefix(API)),
         )
         for path, operations in paths.items()
         for method in operations
@@ -147,6 +154,14 @@ async def test_only_an_administrator_changes_channels(on: Stage, method: str, pa
         ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "text": "x", "seen_n": 2**60}),
         ("POST", "/conversations/x/messages", {"client_msg_id": "a b", "text": "x"}),
         ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "text": "x" * 20_001}),
+        ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": ["u"] * 11}),
+        ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": [{"key": "k"}]}),
+        ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": [None]}),
+        ("POST", "/conversations/x/assign", {"user_id": {"$ne": None}}),
+        ("POST", "/conversations/x/assign", {"user_id": "u-ivan", "name": "Olena"}),
+        ("POST", "/conversations/x/unread", {"n": 0}),
+        ("POST", "/messages/x/resolve", {"as": "read"}),
+        ("POST", "/messages/x/retry", {"author": "x"}),
         ("POST", "/conversations/x/read", {"n": -1}),
         ("POST", "/conversations/x/status", {"status": "deleted"}),
         ("PATCH", "/me/settings", {"theme": "neon"}),
@@ -278,6 +293,40 @@ async def test_a_connector_that_announces_itself_is_a_kind(on: Stage) -> None:
     unknown = await on.gateway.http.post(f"{API}/channels", headers=bearer, json=wanted | {"kind": "icq"})
     assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_kind")
     assert "canary" not in on.gateway.process.log_tail(10_000)
+
+
+async def test_an_address_is_what_a_proxy_of_ours_says_and_nobody_else(on: Stage) -> None:
+    """Whoever writes X-Forwarded-For of themselves has one address, however many they name."""
+    limits = {
+        "ROZMOVA_TRUSTED_PROXIES": '["127.0.0.1/32"]',
+        "ROZMOVA_LOGIN_PER_MINUTE_ADDRESS": "3",
+        "ROZMOVA_LOGIN_PER_MINUTE_ACCOUNT": "100",
+    }
+    async with on.gateway.twin(**limits) as twin:
+
+        async def tries(peer: str, hops: list[str]) -> set[int]:
+            transport = httpx2.AsyncHTTPTransport(local_address=peer)
+            async with httpx2.AsyncClient(base_url=twin.url, transport=transport) as http:
+                return {
+                    (
+                        await http.post(
+                            f"{API}/auth/login",
+                            json={"login": f"nobody{hop}", "password": "wrong"},
+                            headers={"X-Forwarded-For": f"1.1.1.1, {hop}"},
+                        )
+                    ).status_code
+                    for hop in hops
+                }
+
+        different = [f"203.0.113.{n}" for n in range(8)]
+        assert await tries("127.0.0.1", different) == {401}
+        assert await tries("127.0.0.2", different) == {401, 429}
+        assert await tries("127.0.0.1", ["203.0.113.99"] * 8) == {401, 429}
+        account = {"login": "olena", "password": "correct horse battery"}
+        over_tls = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.200"}
+        answer = await twin.http.post(f"{API}/auth/login", json=account, headers=over_tls)
+        assert "; Secure" in answer.headers["set-cookie"]
+        assert "strict-transport-security" in answer.headers
 
 
 async def test_limits_per_user(tmp_path: Path, amqp_url: str, mongo_url: str, mongo_prefix: str) -> None:

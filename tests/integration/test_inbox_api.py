@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from inbox_rig import KIND, Api, Client, Rig, changes, running, settings_for
+from inbox_rig import KIND, Api, Client, Rig, changes, photo_content, running, settings_for
 
 from msgkit.contracts.events import Contact
 from msgkit.contracts.ids import new_id
@@ -51,7 +51,11 @@ async def scene(amqp_url: str, mongo_url: str, mongo_prefix: str) -> AsyncIterat
 
 async def test_others_things_do_not_exist(scene: Scene) -> None:
     """Every route, with ids of another tenant and with ids the caller's roles do not reach."""
+    client = scene.client
     await scene.write("таємниця")
+    await scene.rig.receive(
+        client.says("", content=photo_content("photo")), client.file_settled("2", "photo")
+    )
     conversation, channel = scene.client.conversation_id, scene.client.channel_id
     message = (await scene.olena.messages(conversation))[0]["id"]
     send = {"client_msg_id": new_id(), "text": "x"}
@@ -66,6 +70,16 @@ async def test_others_things_do_not_exist(scene: Scene) -> None:
         ("POST", f"/conversations/{conversation}/read", {"n": 1}),
         ("POST", f"/conversations/{conversation}/status", {"status": "closed"}),
         ("POST", f"/conversations/{conversation}/claim", None),
+        ("POST", f"/conversations/{conversation}/takeover", None),
+        ("POST", f"/conversations/{conversation}/assign", {"user_id": "u-x", "name": "X"}),
+        ("POST", f"/conversations/{conversation}/release", None),
+        ("POST", f"/conversations/{conversation}/return-to-bot", None),
+        ("POST", f"/conversations/{conversation}/unread", {"n": 1}),
+        ("POST", f"/messages/{message}/retry", None),
+        ("POST", f"/messages/{message}/resolve", {"as": "sent"}),
+        ("DELETE", f"/messages/{message}", None),
+        ("GET", f"/messages/{message}/trail", None),
+        ("GET", f"/media/{scene.client.file_of('2', 'photo')}", None),
     ]
     of_channels: list[tuple[str, str, Any]] = [
         ("PATCH", f"/channels/{channel}", {"title": "моє"}),
@@ -76,9 +90,10 @@ async def test_others_things_do_not_exist(scene: Scene) -> None:
     for api, wanted in ((scene.maria, routes + of_channels), (scene.viktor, routes)):
         for method, path, body in wanted:
             answer = await api.call(method, path, body)
-            nowhere = await api.call(
-                method, path.replace(conversation, missing).replace(channel, missing), body
-            )
+            elsewhere = path
+            for id_ in (conversation, channel, message, client.file_of("2", "photo")):
+                elsewhere = elsewhere.replace(id_, missing)
+            nowhere = await api.call(method, elsewhere, body)
             assert answer.status_code == 404, (method, path, answer.text)
             assert answer.content == nowhere.content
         assert (await api.get("/conversations"))["items"] == []
@@ -86,7 +101,7 @@ async def test_others_things_do_not_exist(scene: Scene) -> None:
         assert (await api.get("/counters"))["red"] == 0
         assert (await api.get("/overview"))["channels"] == []
     assert await scene.maria.get("/channels") == []
-    assert [m["text"] for m in await scene.olena.messages(conversation)] == ["таємниця"]
+    assert [m["text"] for m in await scene.olena.messages(conversation)] == ["таємниця", ""]
     row = await scene.olena.get(f"/conversations/{conversation}")
     assert (row["status"], row["assignee"], row["mark_in_seq"]) == ("open", None, 0)
 
@@ -292,7 +307,7 @@ async def test_status_and_claim_decide_on_the_version_the_caller_saw(scene: Scen
     claimed = await scene.ivan.call("POST", f"{path}/claim")
     assert claimed.json()["assignee"]["id"] == "u-ivan"
     other = await scene.olena.call("POST", f"{path}/claim")
-    assert (other.status_code, other.json()["code"]) == (409, "assigned_to_other")
+    assert (other.status_code, other.json()["code"]) == (409, "claimed_by_other")
     await scene.rig.receive()
     mine = (await scene.ivan.get("/conversations", list="mine"))["items"]
     assert [row["id"] for row in mine] == [scene.client.conversation_id]

@@ -242,7 +242,7 @@ async def append_only(rig: Rig, client: Client, *commands: Any, relayed: bool) -
         )
         before = state or start_of(empty)
         moment = Moment(before.v + 1, utc_now() - timedelta(seconds=2), 900)
-        door = await rig.inbox.store.channel(client.tenant_id, client.channel_id)
+        door = await rig.inbox.channels.channel(client.tenant_id, client.channel_id)
         assert door is not None
         decision = decide(before, command, moment, Door())
         assert isinstance(decision, tuple)
@@ -373,7 +373,7 @@ async def test_what_cannot_be_true_is_kept_aside_and_stops_nobody(rig: Rig, clie
     unknown = client.gets("nothing", MessageState.SENT)
     await rig.receive(foreign, misplaced, good, unknown)
     garbage = Delivery(3, b'{"type": "message.received.v1", "tenant_id": null}', "?", new_id(), None, 0, 0.0)
-    await rig.inbox.handle([garbage])
+    await rig.handle(garbage)
     assert await texts(rig, client) == ["справжнє"]
     kept = await rig.inbox.store._quarantine.find({}).to_list(None)
     assert {row["_id"] for row in kept} == {
@@ -488,4 +488,5 @@ async def test_close_opens_a_new_request_with_the_next_number(rig: Rig, client: 
     assert [request["number"] for request in requests] == [1, 2]
     with pytest.raises(NotFound):
         await rig.inbox.conversations.row(Key("clinic", client.conversation_id), {client.channel_id})
-    assert await rig.inbox.conversations.receive_batch([Received(client.says("третє"), None)]) == []
+    written = await rig.inbox.conversations.receive_batch([Received(client.says("третє"), None)])
+    assert written.rejected == []

@@ -11,10 +11,10 @@ import pytest
 from msgkit.contracts import topology
 from msgkit.contracts.ids import PARTITIONS
 from msgkit.runtime import bus, metrics
-from msgkit.runtime.bus import Outgoing, Publisher
+from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown
 from msgkit.runtime.membership import Membership
 from msgkit.runtime.mongo import Database, Mongo, StoreUnavailable
-from msgkit.runtime.partition_reader import Delivery, PartitionReader
+from msgkit.runtime.partition_reader import Delivery, Finish, PartitionReader
 from msgkit.testing.phone import until
 
 
@@ -47,18 +47,18 @@ class Stage:
     async def replica(
         self,
         name: str,
-        handle: Callable[[Sequence[Delivery]], Awaitable[None]] | None = None,
+        handle: Callable[[Sequence[Delivery]], Awaitable[Finish | None]] | None = None,
         extra: asyncio.Event | None = None,
     ) -> Replica:
         membership = Membership(self.database, "test", name)
         await membership.join()
 
-        async def keep(deliveries: Sequence[Delivery]) -> None:
-            if handle is not None:
-                await handle(deliveries)
+        async def keep(deliveries: Sequence[Delivery]) -> Finish | None:
+            finish = None if handle is None else await handle(deliveries)
             async with self.progress:
                 self.handled.extend((name, d.partition, d.body.decode()) for d in deliveries)
                 self.progress.notify_all()
+            return finish
 
         async def quarantine(delivery: Delivery, reason: str) -> None:
             async with self.progress:
@@ -132,6 +132,76 @@ async def test_a_store_that_is_away_is_waited_for_and_nothing_is_acknowledged_be
     assert not stage.quarantined
 
 
+async def test_the_next_batch_is_made_durable_while_the_one_before_is_finished_in_order(stage: Stage) -> None:
+    finished: list[str] = []
+    may_finish = asyncio.Event()
+    failures = iter([StoreUnavailable("away"), PublishUnknown("away")])
+
+    async def handle(deliveries: Sequence[Delivery]) -> Finish:
+        bodies = [delivery.body.decode() for delivery in deliveries]
+
+        async def finish() -> None:
+            await may_finish.wait()
+            failure = next(failures, None)
+            if failure is not None:
+                raise failure
+            async with stage.progress:
+                finished.extend(bodies)
+                stage.progress.notify_all()
+
+        return finish
+
+    await stage.replica("one", handle)
+    await stage.publish(4, ["a"])
+    await stage.until(lambda: len(stage.handled) == 1)
+    await stage.publish(4, ["b"])
+    await stage.until(lambda: len(stage.handled) == 2)
+    assert finished == []
+    may_finish.set()
+    await stage.until(lambda: len(finished) == 2)
+    assert finished == ["a", "b"]
+
+
+async def test_what_was_made_durable_but_not_finished_comes_again(stage: Stage) -> None:
+    async def handle(_: Sequence[Delivery]) -> Finish:
+        async def never() -> None:
+            await asyncio.Event().wait()
+
+        return never
+
+    first = await stage.replica("one", handle)
+    await stage.publish(6, ["a"])
+    await stage.until(lambda: len(stage.handled) == 1)
+    await stage.publish(6, ["b"])
+    await stage.until(lambda: len(stage.handled) == 2)
+    for task in first.tasks:  # as SIGKILL would
+        task.cancel()
+    await asyncio.gather(*first.tasks, return_exceptions=True)
+    await first.membership.leave()
+    await stage.replica("two")
+    await stage.until(lambda: len(stage.handled) == 4)
+    assert stage.handled[2:] == [("two", 6, "a"), ("two", 6, "b")]
+
+
+async def test_a_batch_that_cannot_be_finished_is_taken_one_by_one(stage: Stage) -> None:
+    async def handle(deliveries: Sequence[Delivery]) -> Finish:
+        async def finish() -> None:
+            if any(delivery.body == b"poison" for delivery in deliveries):
+                raise ValueError("cannot digest")
+
+        return finish
+
+    one = await stage.replica("one", handle)
+    await stage.publish(1, ["a", "poison", "b"])
+    await stage.until(lambda: len(stage.quarantined) == 1)
+    await one.leave()
+    assert stage.quarantined == [("poison", "ValueError: cannot digest")]
+    await stage.replica("two")
+    await stage.publish(1, ["c"])
+    await stage.until(lambda: ("two", 1, "c") in stage.handled)
+    assert [handled for handled in stage.handled if handled[0] == "two"] == [("two", 1, "c")]
+
+
 async def test_a_batch_that_was_not_finished_comes_again_to_the_next_reader(stage: Stage) -> None:
     stuck = asyncio.Event()
 
@@ -181,10 +251,11 @@ async def test_a_joining_replica_gets_its_share_and_order_is_kept_through_the_ha
     writing = asyncio.ensure_future(write(60))
     await stage.until(lambda: any(name == "two" for name, _, _ in stage.handled))
     await writing
-    await stage.until(lambda: len(set(stage.handled)) >= PARTITIONS * 70)
+    # By content: what a hand-over repeats stands there twice, once for each reader.
+    await stage.until(lambda: len({(p, body) for _, p, body in stage.handled}) == PARTITIONS * 70)
     assert one.membership.owned | two.membership.owned == set(range(PARTITIONS))
     assert not one.membership.owned & two.membership.owned
-    assert min(len(one.membership.owned), len(two.membership.owned)) >= 3
+    assert len(one.membership.owned) == len(two.membership.owned) == PARTITIONS // 2
     for partition, bodies in sent.items():
         # A repeat after a hand-over is allowed; a later message before an earlier one is not.
         assert list(dict.fromkeys(body for _, p, body in stage.handled if p == partition)) == bodies

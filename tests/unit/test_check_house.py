@@ -144,3 +144,28 @@ def test_the_program_prints_and_counts(repository: Path, capsys: pytest.CaptureF
     _write(repository, "tools/misc.py", '"""Its job."""\n')
     assert check_house.main(repository) == 1
     assert capsys.readouterr().out.startswith("tools/misc.py:1 file-name ")
+
+
+def test_a_connector_answers_every_rule_and_done_names_what_shows_it(repository: Path) -> None:
+    _write(repository, "tests/unit/test_x.py", '"""Its job."""\n\n\ndef test_shown() -> None:\n    pass\n')
+    _write(repository, "docs/channels/toy.md", "# Toy\n")
+    lines = dict.fromkeys(check_house.QUALITY_RULES, "done  # test_shown")
+    lines["operator-manual"] = "done  # docs/channels/toy.md"
+    lines["media-host-allow-list"] = '"exempt: it has no files at all"'
+
+    def found() -> list[tuple[str, str]]:
+        text = "toy:\n" + "".join(f"  {rule}: {answer}\n" for rule, answer in lines.items())
+        _write(repository, "services/ingest-toy/QUALITY.yaml", text)
+        return [(one.rule, one.message) for one in check_house.check(repository)]
+
+    assert found() == []
+    lines["dedup-id"] = "todo"
+    assert found() == []
+    lines["dedup-id"] = "done  # test_gone"
+    assert found() == [("quality", "dedup-id: test_gone does not exist")]
+    lines["dedup-id"] = "done  # believe me"
+    assert found() == [("quality", "dedup-id: done, but no test or file shows it")]
+    lines["dedup-id"] = '"exempt: no"'
+    assert found() == [("quality", "dedup-id: say done, todo, or exempt: and why")]
+    del lines["dedup-id"]
+    assert found() == [("quality", "toy says nothing of dedup-id")]

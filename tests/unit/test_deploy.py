@@ -41,11 +41,18 @@ def test_the_contract_s_ports_follow_from_the_base(ports: Ports) -> None:
 
 def test_a_replica_keeps_its_port_until_the_base_moves(ports: Ports) -> None:
     ports.remember()
-    port = ports.of_replica("inbox-2.internal")
-    assert Ports(8080, ports.file).of_replica("inbox-2.internal") == port
+    port = ports.of_replica("inbox-2.own")
+    assert Ports(8080, ports.file).of_replica("inbox-2.own") == port
     moved = Ports(18080, ports.file)
     moved.remember()
     assert json.loads(ports.file.read_text()) == {"base": 18080}
+
+
+def test_a_replica_s_port_is_none_that_follows_from_the_base(tmp_path: Path) -> None:
+    ports = Ports(28_080, tmp_path / "ports.json")
+    chosen = [ports.of_replica(f"inbox-{number}.own") for number in range(40)]
+    assert len(set(chosen)) == len(chosen)
+    assert not set(chosen) & set(range(28_080, 30_180))
 
 
 @pytest.mark.parametrize("word", ["eighty", "80", "65000", "-1"])
@@ -118,11 +125,23 @@ def test_each_service_gets_its_own_secrets_only(ports: Ports, secrets: Secrets) 
             assert (value in text) is its_own, (name, key)
 
 
-def test_replicas_share_nothing_but_the_code(ports: Ports, secrets: Secrets) -> None:
-    processes = plan(ports, secrets, ADDRESSES, {"gateway": 2, "inbox": 2})
-    for key in ("ROZMOVA_INSTANCE", "ROZMOVA_PUBLIC_PORT", "ROZMOVA_INTERNAL_PORT"):
-        values = [process.environment[key] for process in processes if key in process.environment]
-        assert len(values) == len(set(values)), key
+def test_replicas_share_the_service_s_addresses_and_each_has_one_of_its_own(
+    ports: Ports, secrets: Secrets
+) -> None:
+    processes = plan(ports, secrets, ADDRESSES, {"gateway": 2, "inbox": 3})
+    for name, count, public, internal in (("gateway", 2, "8080", "9080"), ("inbox", 3, None, "9085")):
+        replicas = [process for process in processes if process.service.name == name]
+        assert len(replicas) == count
+        for process in replicas:
+            assert process.environment.get("ROZMOVA_PUBLIC_PORT") == public
+            assert process.environment["ROZMOVA_INTERNAL_PORT"] == internal
+            assert process.environment["ROZMOVA_SHARED_PORTS"] == "true"
+            assert process.url.endswith(":" + process.environment["ROZMOVA_OWN_PORT"])
+        for key in ("ROZMOVA_INSTANCE", "ROZMOVA_OWN_PORT"):
+            assert len({process.environment[key] for process in replicas}) == count, key
+    alone = next(process for process in processes if process.name == "ingest-telegram")
+    assert "ROZMOVA_SHARED_PORTS" not in alone.environment
+    assert alone.url == "http://127.0.0.1:9081"
 
 
 def test_supervisord_reads_back_the_environment_we_wrote(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from pydantic_core import to_json
 
 from inbox.documents import (
@@ -21,6 +21,8 @@ from inbox.documents import (
 from inbox.domain import COMMIT, MESSAGE, STATE, Commit, Draft, Message, MessageCame, State
 
 STATES = st.builds(State, messages=st.just({}))
+# Neither limit is about the documents: both count seconds, of which a busy machine has few.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def plain(value: object) -> Any:
@@ -28,6 +30,7 @@ def plain(value: object) -> Any:
     return json.loads(to_json(value, inf_nan_mode="strings"))
 
 
+@UNHURRIED
 @given(st.from_type(Message))
 def test_a_message_is_stored_as_its_type_says(message: Message) -> None:
     document = message_document(message)
@@ -36,6 +39,7 @@ def test_a_message_is_stored_as_its_type_says(message: Message) -> None:
     assert message_of(document) == message
 
 
+@UNHURRIED
 @given(STATES)
 def test_a_conversation_is_stored_as_its_type_says(state: State) -> None:
     document = state_document(state)
@@ -45,6 +49,7 @@ def test_a_conversation_is_stored_as_its_type_says(state: State) -> None:
     assert state_of(document) == state
 
 
+@UNHURRIED
 @given(st.from_type(Commit), st.from_type(MessageCame))
 def test_a_commit_is_stored_as_its_type_says(commit: Commit, came: MessageCame) -> None:
     for one in (commit, replace(commit, events=(came,))):
@@ -53,6 +58,7 @@ def test_a_commit_is_stored_as_its_type_says(commit: Commit, came: MessageCame) 
         assert commit_of(document) == one
 
 
+@UNHURRIED
 @given(STATES)
 def test_a_draft_nothing_happened_to_is_the_conversation(state: State) -> None:
     assert Draft(state).state() == state

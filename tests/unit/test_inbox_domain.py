@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
+from inbox_talk import (
+    CONTACT,
+    CONVERSATION,
+    IVAN,
+    NOON,
+    OLENA,
+    Talk,
+    came,
+    content,
+    edited,
+    reply,
+    reported,
+    turned,
+)
 
 from inbox.domain import (
     BLOCKED_LINE,
@@ -17,11 +30,8 @@ from inbox.domain import (
     Author,
     Claim,
     Command,
-    Commit,
     Door,
     EditParked,
-    Event,
-    Message,
     MessageCame,
     Moment,
     Person,
@@ -29,26 +39,15 @@ from inbox.domain import (
     Refusal,
     RequestOpened,
     SetStatus,
-    State,
     apply,
-    decide,
     fold,
-    inbound_message_id,
     message_view,
     reply_message_id,
     row_view,
     unread,
 )
-from msgkit.contracts.events import (
-    Contact,
-    ContactAvailability,
-    Content,
-    DeliveryReported,
-    Failure,
-    MessageEdited,
-    MessageReceived,
-)
-from msgkit.contracts.ids import conversation_id
+from msgkit.contracts.events import Failure
+from msgkit.contracts.ids import inbound_message_id
 from msgkit.contracts.views import ConversationRow, MessageView
 from msgkit.contracts.words import (
     AuthorKind,
@@ -60,139 +59,6 @@ from msgkit.contracts.words import (
     MessageState,
     Status,
 )
-
-NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
-CHANNEL, CONTACT = "c1", "501"
-CONVERSATION = conversation_id(CHANNEL, CONTACT)
-OLENA, IVAN = Person("u-olena", "Олена"), Person("u-ivan", "Іван")
-COMMON: dict[str, Any] = {
-    "tenant_id": "salon",
-    "channel_id": CHANNEL,
-    "channel_kind": "telegram_bot",
-    "conversation_id": CONVERSATION,
-}
-INBOUND: dict[str, Any] = {
-    **COMMON,
-    "webhook_id": "w",
-    "raw": '{"raw": 1}',
-    "contact": Contact(key=CONTACT, name="Оля", username="olya", phone=None, language="uk"),
-}
-
-
-def text(words: str) -> Content:
-    return Content(kind=MessageKind.TEXT, text=words, entities=[], media=[], unsupported=None)
-
-
-def came(provider_id: str = "1", words: str = "Добрий день", **more: Any) -> MessageReceived:
-    fields: dict[str, Any] = {
-        **INBOUND,
-        "type": "message.received.v1",
-        "event_id": f"e{provider_id}",
-        "recorded_at": NOON,
-        "provider_id": provider_id,
-        "provider_seq": int(provider_id),
-        "sent_at": NOON,
-        "content": text(words),
-        "reply_to_provider_id": None,
-        "start_payload": None,
-        "group_id": None,
-        **more,
-    }
-    return MessageReceived(**fields)
-
-
-def edited(provider_id: str, words: str, at: datetime) -> MessageEdited:
-    return MessageEdited(
-        **INBOUND,
-        type="message.edited.v1",
-        event_id="x",
-        recorded_at=NOON,
-        provider_id=provider_id,
-        edited_at=at,
-        content=text(words),
-    )
-
-
-def turned(available: bool, at: datetime, event_id: str = "a") -> ContactAvailability:
-    return ContactAvailability(
-        **INBOUND,
-        type="contact.availability.v1",
-        event_id=event_id,
-        recorded_at=NOON,
-        available=available,
-        happened_at=at,
-    )
-
-
-def reported(message_id: str, state: MessageState, **more: Any) -> DeliveryReported:
-    fields: dict[str, Any] = {
-        **COMMON,
-        "type": "delivery.reported.v1",
-        "event_id": "r",
-        "recorded_at": NOON,
-        "message_id": message_id,
-        "state": state,
-        "provider_ids": [],
-        "failure": None,
-        "contact_blocked": False,
-        "happened_at": NOON,
-        **more,
-    }
-    return DeliveryReported(**fields)
-
-
-def reply(
-    by: Person = OLENA, words: str = "Вітаю", client_msg_id: str = "key-0001", **more: Any
-) -> PostReply:
-    return PostReply(
-        author=Author(AuthorKind.OPERATOR, by.id, by.name), client_msg_id=client_msg_id, text=words, **more
-    )
-
-
-class Talk:
-    """A conversation that grows one commit per command."""
-
-    def __init__(self, door: Door | None = None) -> None:
-        self.state = State(
-            id=CONVERSATION, tenant_id="salon", channel_id=CHANNEL, channel_kind="telegram_bot"
-        )
-        self.door = door or Door()
-        self.commits: list[Commit] = []
-        self.now = NOON
-
-    def does(self, command: Command) -> tuple[Event, ...] | Refusal:
-        self.now += timedelta(seconds=1)
-        moment = Moment(self.state.v + 1, self.now, len(self.commits) + 1)
-        decision = decide(self.state, command, moment, self.door)
-        if isinstance(decision, Refusal) or not decision:
-            return decision
-        commit = Commit(
-            tenant_id="salon",
-            conversation_id=CONVERSATION,
-            channel_id=CHANNEL,
-            channel_kind="telegram_bot",
-            v=moment.v,
-            events=decision,
-            at=self.now,
-            partition=0,
-            relayed=True,
-        )
-        self.commits.append(commit)
-        self.state = fold(self.state, commit)
-        return decision
-
-    def refused(self, command: Command) -> Refusal:
-        decision = self.does(command)
-        assert isinstance(decision, Refusal), decision
-        return decision
-
-    @property
-    def dialogue(self) -> list[Message]:
-        return sorted(self.state.messages.values(), key=lambda message: (message.pos_at, message.n))
-
-    @property
-    def answer_id(self) -> str:
-        return next(m.id for m in self.dialogue if m.direction is Direction.OUT)
 
 
 @pytest.fixture
@@ -457,7 +323,7 @@ def test_a_message_to_a_closed_chat_opens_a_new_request(talk: Talk) -> None:
     assert (state.box, state.assignee, state.status) == (Box.NEW, None, Status.OPEN)
     assert state.request is not None
     assert state.request.number == 4
-    assert {m.request_id for m in talk.dialogue if m.n == 3} == {state.request.id}
+    assert {m.request_id for m in talk.dialogue if m.n == 4} == {state.request.id}
 
 
 def test_a_message_to_a_waiting_chat_opens_it(talk: Talk) -> None:
@@ -478,13 +344,17 @@ def test_an_answer_takes_a_dialogue_over_from_the_bot() -> None:
     assert getattr(decision[0], "cancelled", None) == (bots,)
     assert (talk.state.handler, talk.state.box) == (Handler.OPERATOR, Box.ACTIVE)
     assert not talk.state.bot_queued
+    assert [m.body.text for m in talk.dialogue[-2:]] == ["Замість бота відповідає Олена", "Вітаю"]
 
 
 def test_a_claim_takes_a_free_chat_only(talk: Talk) -> None:
     talk.does(Claim(OLENA))
-    assert talk.state.assignee == OLENA
+    claimed_at = talk.now
+    assert (talk.state.assignee, talk.state.assigned_at) == (OLENA, claimed_at)
     assert talk.does(Claim(OLENA)) == ()
-    assert talk.refused(Claim(IVAN)).code == "assigned_to_other"
+    refusal = talk.refused(Claim(IVAN))
+    assert (refusal.code, refusal.holder, refusal.since) == ("claimed_by_other", OLENA, claimed_at)
+    assert "Олена" in refusal.detail
     talk.does(SetStatus(Status.CLOSED, OLENA))
     assert talk.refused(Claim(OLENA)).code == "conversation_closed"
 
@@ -573,7 +443,7 @@ def test_views_are_those_of_the_contract() -> None:
 
 
 def test_the_raw_element_stays_only_with_what_cannot_be_shown(talk: Talk) -> None:
-    dice = Content(kind=MessageKind.UNSUPPORTED, text="", entities=[], media=[], unsupported="dice")
+    dice = content(MessageKind.UNSUPPORTED, unsupported="dice")
     decision = talk.does(came("2", content=dice))
     assert isinstance(decision, tuple)
     assert isinstance(decision[-1], MessageCame)

@@ -8,29 +8,38 @@ from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from inbox.domain import (
     COMMIT,
     STATE,
+    AnswerOrdered,
+    AnswerReordered,
+    Assign,
     Author,
     Claim,
     Command,
     Commit,
+    DeleteAnswer,
     Door,
     Message,
     Moment,
     Person,
     PostReply,
     Refusal,
+    Release,
+    Resolve,
+    Retry,
+    ReturnToBot,
     SetStatus,
     State,
+    TakeOver,
     changed_ids,
     decide,
     dedupe_id,
     fold,
-    inbound_message_id,
     message_view,
+    order_id,
     referenced_ids,
     reply_message_id,
     row_view,
@@ -41,10 +50,13 @@ from msgkit.contracts.events import (
     ContactAvailability,
     Content,
     DeliveryReported,
+    MediaRef,
+    MediaSettled,
     MessageEdited,
     MessageReceived,
+    StoredMedia,
 )
-from msgkit.contracts.ids import conversation_id
+from msgkit.contracts.ids import attachment_id, conversation_id, inbound_message_id
 from msgkit.contracts.views import ConversationRow, MessageView
 from msgkit.contracts.words import STATE_RANK, AuthorKind, Direction, MessageKind, MessageState, Status
 
@@ -70,12 +82,21 @@ class Answered:
     text: str
     n: int
     state: MessageState = MessageState.QUEUED
+    attempt: int = 1
+    deleted: bool = False
+
+
+@dataclass
+class Photo:
+    caption: str
+    state: str = "pending"
 
 
 class Conversation(RuleBasedStateMachine):
     """Rules are what can happen; the model is written without looking at the code it checks."""
 
     provider_ids: Bundle[str] = Bundle("provider_ids")
+    photo_ids: Bundle[str] = Bundle("photo_ids")
     client_keys: Bundle[tuple[int, str, str]] = Bundle("client_keys")
 
     def __init__(self) -> None:
@@ -90,6 +111,9 @@ class Conversation(RuleBasedStateMachine):
         self.said: dict[str, Said] = {}
         self.early: dict[str, list[tuple[datetime, int, str]]] = {}
         self.answers: dict[str, Answered] = {}
+        self.photos: dict[str, Photo] = {}
+        self.bot_is_on = False
+        self.handler = "operator"
         self.count = 0
         self.inbound = 0
         self.read_by_answer = 0
@@ -110,7 +134,7 @@ class Conversation(RuleBasedStateMachine):
         ids = referenced_ids(CONVERSATION, command)
         state = self.state.with_messages(self.store[id_] for id_ in ids if id_ in self.store)
         moment = Moment(state.v + 1, self.now, len(self.log) + 1)
-        decision = decide(state, command, moment, Door())
+        decision = decide(state, command, moment, Door(bot_enabled=self.bot_is_on))
         if isinstance(decision, Refusal):
             return decision
         fresh = tuple(event for event in decision if event.dedupe_id not in self.taken)
@@ -152,17 +176,18 @@ class Conversation(RuleBasedStateMachine):
             "recorded_at": self.now,
         }
 
-    def _message(self, provider_id: str, text: str) -> MessageReceived:
+    def _message(self, provider_id: str, content: Content) -> MessageReceived:
         return MessageReceived(
             **self._inbound(),
             type="message.received.v1",
             provider_id=provider_id,
             provider_seq=int(provider_id),
             sent_at=self.now,
-            content=_content(text),
+            content=content,
             reply_to_provider_id=None,
             start_payload=None,
             group_id=None,
+            pressed=None,
         )
 
     # ------------------------------------------------------------ rules
@@ -185,22 +210,59 @@ class Conversation(RuleBasedStateMachine):
         return provider_id
 
     def _receive(self, provider_id: str, words: str) -> None:
-        result = self._do(self._message(provider_id, words))
-        assert not isinstance(result, Refusal)
-        self.count += 1
-        self.inbound += 1
+        self._arrive(provider_id, _content(words))
         said = self.said[provider_id] = Said(words, [])
         for told in sorted(self.early.pop(provider_id, []), key=lambda told: told[0]):
             _model_edit(said, *told)
+
+    def _arrive(self, provider_id: str, content: Content) -> None:
+        result = self._do(self._message(provider_id, content))
+        assert not isinstance(result, Refusal)
+        self.count += 1
+        self.inbound += 1
         if self.status == "closed" or self.requests == 0:
             self.requests += 1
             self.assignee, self.first_reply = None, False
+            self.handler = "bot" if self.bot_is_on else "operator"
         self.status = "open"
         self.blocked = False
 
+    @rule(target=photo_ids, words=WORDS)
+    def receive_a_photo(self, words: str) -> str:
+        self.counter += 1
+        provider_id = str(self.counter)
+        self._arrive(provider_id, _photo(words))
+        self.photos[provider_id] = Photo(words)
+        return provider_id
+
+    @rule(provider_id=photo_ids, words=WORDS)
+    def edit_a_caption(self, provider_id: str, words: str) -> None:
+        event = MessageEdited(
+            **self._inbound(),
+            type="message.edited.v1",
+            provider_id=provider_id,
+            edited_at=self.now,
+            content=_photo(words),
+        )
+        assert not isinstance(self._do(event), Refusal)
+        self.photos[provider_id].caption = words
+
+    @rule(provider_id=photo_ids, is_lost=st.booleans())
+    def settle(self, provider_id: str, is_lost: bool) -> None:
+        photo = self.photos[provider_id]
+        decision = self._do(_settled(provider_id, is_lost, self.now))
+        assert not isinstance(decision, Refusal)
+        assert bool(decision) is (photo.state == "pending")
+        if photo.state == "pending":
+            photo.state = "lost" if is_lost else "ready"
+
+    @rule(ref=st.sampled_from(["7", "nothing"]))
+    def settle_what_is_not_there(self, ref: str) -> None:
+        assert self._do(_settled(f"{ref}-missing", True, self.now)) == ()
+
     @rule(provider_id=provider_ids)
     def receive_again(self, provider_id: str) -> None:
-        assert self._do(self._message(provider_id, self.said[provider_id].text)) == ()
+        assert self._do(self._message(provider_id, _content(self.said[provider_id].text))) == ()
 
     @rule(provider_id=provider_ids, words=WORDS, offset=st.integers(-3, 3))
     def edit(self, provider_id: str, words: str, offset: int) -> None:
@@ -237,6 +299,9 @@ class Conversation(RuleBasedStateMachine):
             if self.status == "closed":
                 self.requests += 1
                 self.status, self.assignee = "open", None
+            elif self.handler == "bot":
+                self.count += 1  # the line about it
+            self.handler = "operator"
             self.count += 1
             message_id = reply_message_id(CONVERSATION, by.id, key)
             self.answers[message_id] = Answered(by.id, words, self.count)
@@ -254,13 +319,23 @@ class Conversation(RuleBasedStateMachine):
         assert isinstance(other, Refusal)
         assert other.status == 422
 
-    @rule(which=st.integers(0, 50), state=st.sampled_from(list(MessageState)[1:]), blocked=st.booleans())
-    def report(self, which: int, state: MessageState, blocked: bool) -> None:
-        if not self.answers:
-            return
+    def _some_answer(self, which: int) -> tuple[str, Answered]:
         message_id = sorted(self.answers)[which % len(self.answers)]
+        return message_id, self.answers[message_id]
+
+    @precondition(lambda self: self.answers)
+    @rule(
+        which=st.integers(0, 50),
+        state=st.sampled_from(list(MessageState)[1:]),
+        blocked=st.booleans(),
+        before=st.integers(0, 2),
+    )
+    def report(self, which: int, state: MessageState, blocked: bool, before: int) -> None:
+        message_id, answer = self._some_answer(which)
+        attempt = max(1, answer.attempt - before)
+        order = order_id(message_id, attempt)
         blocked = blocked and state is MessageState.FAILED
-        repeat = f"status:{message_id}:{STATE_RANK[state]}" in self.taken
+        repeat = f"status:{order}:{STATE_RANK[state]}" in self.taken
         event = DeliveryReported(
             tenant_id="salon",
             channel_id="c1",
@@ -269,20 +344,21 @@ class Conversation(RuleBasedStateMachine):
             type="delivery.reported.v1",
             event_id="r",
             recorded_at=self.now,
-            message_id=message_id,
+            message_id=order,
             state=state,
             provider_ids=["77"],
             failure=None,
             contact_blocked=blocked,
             happened_at=self.now + timedelta(seconds=1),
         )
-        blocked_before = f"blocked-by:{message_id}" in self.taken
+        blocked_before = f"blocked-by:{order}" in self.taken
         assert not isinstance(self._do(event), Refusal)
         if repeat:
             return
-        answer = self.answers[message_id]
-        if STATE_RANK[state] > STATE_RANK[answer.state]:
+        has_it = state in (MessageState.SENT, MessageState.DELIVERED, MessageState.READ)
+        if (has_it or attempt == answer.attempt) and STATE_RANK[state] > STATE_RANK[answer.state]:
             answer.state = state
+            answer.deleted = answer.deleted and not has_it
         if blocked and not self.blocked and not blocked_before:
             self.blocked = True
             self.count += 1
@@ -305,9 +381,12 @@ class Conversation(RuleBasedStateMachine):
     @rule(status=st.sampled_from(["open", "waiting", "closed"]), who=st.integers(0, 1))
     def set_status(self, status: str, who: int) -> None:
         result = self._do(SetStatus(Status(status), OPERATORS[who]))
-        assert isinstance(result, Refusal) is (self.count == 0)
-        if self.count and status != self.status:
+        nonsense = status == "waiting" and (self.status == "closed" or self.handler == "bot")
+        changes = self.count > 0 and status != self.status
+        assert isinstance(result, Refusal) is (self.count == 0 or (changes and nonsense))
+        if changes and not nonsense:
             self.status = status
+            self.count += 1
             if status == "closed":
                 self.read_by_answer = self.inbound
 
@@ -317,8 +396,87 @@ class Conversation(RuleBasedStateMachine):
         result = self._do(Claim(by))
         may = self.count > 0 and self.status != "closed" and self.assignee in (None, by.id)
         assert isinstance(result, Refusal) is not may
+        if may and (self.handler == "bot" or self.assignee is None):
+            self._held_by(by)
+
+    def _held_by(self, by: Person) -> None:
+        self.handler, self.assignee = "operator", by.id
+        self.count += 1
+
+    @property
+    def _is_open(self) -> bool:
+        return self.count > 0 and self.status != "closed"
+
+    @rule(is_on=st.booleans())
+    def switch_the_bot(self, is_on: bool) -> None:
+        self.bot_is_on = is_on
+
+    @rule(who=st.integers(0, 1))
+    def take_over(self, who: int) -> None:
+        by = OPERATORS[who]
+        result = self._do(TakeOver(by))
+        may = self._is_open and (self.handler == "bot" or self.assignee == by.id)
+        assert isinstance(result, Refusal) is not may
+        if may and self.handler == "bot":
+            self._held_by(by)
+
+    @rule(who=st.integers(0, 1), to=st.integers(0, 1))
+    def assign(self, who: int, to: int) -> None:
+        result = self._do(Assign(OPERATORS[to], OPERATORS[who]))
+        assert isinstance(result, Refusal) is not self._is_open
+        if self._is_open and (self.handler == "bot" or self.assignee != OPERATORS[to].id):
+            self._held_by(OPERATORS[to])
+
+    @rule(who=st.integers(0, 1))
+    def release(self, who: int) -> None:
+        result = self._do(Release(OPERATORS[who]))
+        assert isinstance(result, Refusal) is not self._is_open
+        if self._is_open and self.assignee is not None:
+            self.assignee = None
+            self.count += 1
+
+    @rule(who=st.integers(0, 1))
+    def return_to_bot(self, who: int) -> None:
+        result = self._do(ReturnToBot(OPERATORS[who]))
+        may = self._is_open and (self.handler == "bot" or self.bot_is_on)
+        assert isinstance(result, Refusal) is not may
+        if may and self.handler == "operator":
+            self.handler, self.assignee, self.status = "bot", None, "open"
+            self.count += 1
+
+    @precondition(lambda self: self.answers)
+    @rule(which=st.integers(0, 50), who=st.integers(0, 1))
+    def retry(self, which: int, who: int) -> None:
+        message_id, answer = self._some_answer(which)
+        result = self._do(Retry(message_id, OPERATORS[who]))
+        may = answer.state is MessageState.FAILED and not answer.deleted and not self.blocked
+        assert isinstance(result, Refusal) is not may
         if may:
-            self.assignee = by.id
+            answer.state, answer.attempt = MessageState.QUEUED, answer.attempt + 1
+
+    @precondition(lambda self: self.answers)
+    @rule(which=st.integers(0, 50), action=st.sampled_from(["sent", "failed", "resend"]))
+    def resolve(self, which: int, action: Any) -> None:
+        message_id, answer = self._some_answer(which)
+        result = self._do(Resolve(message_id, action, OPERATORS[0]))
+        may = answer.state is MessageState.UNKNOWN and not answer.deleted
+        may = may and not (action == "resend" and self.blocked)
+        assert isinstance(result, Refusal) is not may
+        if may and action == "resend":
+            answer.state, answer.attempt = MessageState.QUEUED, answer.attempt + 1
+        elif may:
+            answer.state = MessageState(action)
+
+    @precondition(lambda self: self.answers)
+    @rule(which=st.integers(0, 50))
+    def delete(self, which: int) -> None:
+        message_id, answer = self._some_answer(which)
+        result = self._do(DeleteAnswer(message_id, OPERATORS[0]))
+        waits = (MessageState.QUEUED, MessageState.FAILED, MessageState.UNKNOWN)
+        may = answer.deleted or answer.state in waits
+        assert isinstance(result, Refusal) is not may
+        if may:
+            answer.deleted = True
 
     # ------------------------------------------------------------ what must hold
 
@@ -329,7 +487,10 @@ class Conversation(RuleBasedStateMachine):
         assert state.blocked == self.blocked
         assert (state.assignee.id if state.assignee else None) == self.assignee
         assert state.status == self.status
-        assert unread(state, 0) == (0 if self.status == "closed" else self.inbound - self.read_by_answer)
+        assert state.handler == self.handler
+        assert (state.assigned_at is None) is (state.assignee is None)
+        is_for_people = self.status != "closed" and self.handler == "operator"
+        assert unread(state, 0) == (self.inbound - self.read_by_answer if is_for_people else 0)
         for provider_id, said in self.said.items():
             message = self.store[inbound_message_id(CONVERSATION, provider_id)]
             assert message.body.text == (said.told[-1][2] if said.told else said.text)
@@ -337,10 +498,16 @@ class Conversation(RuleBasedStateMachine):
         for message_id, answer in self.answers.items():
             message = self.store[message_id]
             assert (message.state, message.body.text, message.n) == (answer.state, answer.text, answer.n)
+            assert (message.attempt, message_view(message)["deleted"]) == (answer.attempt, answer.deleted)
+        for provider_id, photo in self.photos.items():
+            message = self.store[inbound_message_id(CONVERSATION, provider_id)]
+            assert message.body.text == photo.caption
+            assert [file.state for file in message.body.attachments] == [photo.state]
         box = None
         if self.count:
+            answered = "active" if self.first_reply else "new"
             box = {"closed": "done", "waiting": "waiting"}.get(
-                self.status, "active" if self.first_reply else "new"
+                self.status, "bot" if self.handler == "bot" else answered
             )
         assert state.box == box
 
@@ -352,9 +519,32 @@ class Conversation(RuleBasedStateMachine):
         assert ours == sorted(ours)
         ids = [event.dedupe_id for commit in self.log for event in commit.events]
         assert len(ids) == len(set(ids))
+        orders = [
+            event.out_seq
+            for commit in self.log
+            for event in commit.events
+            if isinstance(event, AnswerOrdered | AnswerReordered)
+        ]
+        assert orders == list(range(1, len(orders) + 1))
+
+    def _fold_onto_newer_messages(self) -> None:
+        """A crash between two projections leaves a conversation behind its messages."""
+        cut = len(self.log) // 2
+        state = EMPTY
+        for commit in self.log[:cut]:
+            state = fold(state, commit)
+        newer = {id_: message for id_, message in self.store.items() if id_ in state.messages}
+        state = replace(state, messages=newer)
+        for commit in self.log[cut:]:
+            state = fold(state, commit)
+        assert replace(state, messages={}) == self.state
+        assert {id_: replace(m, rev=0) for id_, m in state.messages.items()} == {
+            id_: replace(m, rev=0) for id_, m in self.store.items()
+        }
 
     def teardown(self) -> None:
-        """The log alone gives the same again, also after a turn in the store."""
+        """The log alone gives the same again, also after a turn in the store and onto newer messages."""
+        self._fold_onto_newer_messages()
         state, store = EMPTY, dict[str, Message]()
         for commit in self.log:
             stored = COMMIT.validate_python(COMMIT.dump_python(commit))
@@ -371,7 +561,50 @@ class Conversation(RuleBasedStateMachine):
 
 
 def _content(words: str) -> Content:
-    return Content(kind=MessageKind.TEXT, text=words, entities=[], media=[], unsupported=None)
+    return Content(
+        kind=MessageKind.TEXT,
+        text=words,
+        entities=[],
+        media=[],
+        place=None,
+        shared_contact=None,
+        unsupported=None,
+    )
+
+
+def _photo(words: str) -> Content:
+    ref = MediaRef(
+        ref="photo",
+        kind=MessageKind.IMAGE,
+        name=None,
+        mime=None,
+        size_bytes=None,
+        width=None,
+        height=None,
+        duration_s=None,
+    )
+    return _content(words).model_copy(update={"kind": MessageKind.IMAGE, "media": [ref]})
+
+
+def _settled(provider_id: str, is_lost: bool, at: datetime) -> MediaSettled:
+    message_id = inbound_message_id(CONVERSATION, provider_id)
+    stored = StoredMedia(
+        key="k", mime="image/png", size_bytes=9, width=3, height=2, duration_s=None, thumb_key=None
+    )
+    return MediaSettled(
+        tenant_id="salon",
+        channel_id="c1",
+        channel_kind="telegram_bot",
+        conversation_id=CONVERSATION,
+        type="media.settled.v1",
+        event_id="m",
+        recorded_at=at,
+        message_id=message_id,
+        attachment_id=attachment_id(message_id, "photo"),
+        stored=None if is_lost else stored,
+        reason="gone" if is_lost else None,
+        happened_at=at,
+    )
 
 
 def _reply(who: int, words: str, key: str, **more: Any) -> PostReply:

@@ -7,15 +7,16 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from ingest_telegram import client as client_module
-from ingest_telegram.client import ERROR_TABLE, TelegramClient, to_error
-from ingest_telegram.connector import to_report
+from ingest_telegram import wire as wire_module
+from ingest_telegram.client import TelegramClient
 from ingest_telegram.payloads import SendText
+from ingest_telegram.refusals import ERROR_TABLE, FILE_TABLE, to_error
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
     CredentialsInvalid,
@@ -25,8 +26,10 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.contracts.views import BotCommand
 from msgkit.contracts.words import FailureCode
-from msgkit.testing.wire import Answer, Call, WireFake, as_json
+from msgkit.runtime.objects import ObjectStore
+from msgkit.testing.wire import Answer, WireFake, as_json
 
 TOKEN = "7000000001:AAE-canary-token-0123456789abcdefgh"
 ACCOUNT = Account(
@@ -44,84 +47,55 @@ ACCOUNT = Account(
 )
 TEXT = SendText(chat_id=6021557731, text="Добрий день", reply_to_message_id=None, reply_markup=None)
 
-# The fact sheet's 1.8, row by row.
-ROWS: list[tuple[int, str, dict[str, Any] | None, type[Exception], dict[str, Any]]] = [
-    (403, "Forbidden: bot was blocked by the user", None, RecipientUnreachable, {"blocked": True}),
-    (403, "Forbidden: user is deactivated", None, RecipientUnreachable, {"blocked": False}),
-    (
-        403,
-        "Forbidden: bot can't initiate conversation with a user",
-        None,
-        RecipientUnreachable,
-        {"blocked": False},
-    ),
-    (403, "Forbidden: bot was kicked from the group chat", None, RecipientUnreachable, {"blocked": False}),
-    (
-        403,
-        "Forbidden: bot is not a member of the channel chat",
-        None,
-        RecipientUnreachable,
-        {"blocked": False},
-    ),
-    (403, "Forbidden: the group chat was deleted", None, RecipientUnreachable, {"blocked": False}),
-    (403, "Forbidden: something new", None, RecipientUnreachable, {"blocked": False}),
-    (400, "Bad Request: chat not found", None, RecipientUnreachable, {"blocked": False}),
-    (400, "Bad Request: private chat not found", None, RecipientUnreachable, {"blocked": False}),
-    (400, "Bad Request: chat_id is empty", None, RecipientUnreachable, {"blocked": False}),
-    (
-        400,
-        "Bad Request: group chat was upgraded to a supergroup chat",
-        {"migrate_to_chat_id": -1001},
-        RecipientUnreachable,
-        {"blocked": False},
-    ),
-    (400, "Bad Request: message text is empty", None, MessageRejected, {"code": FailureCode.REJECTED}),
-    (400, "Bad Request: message is too long", None, MessageRejected, {"code": FailureCode.TOO_LONG}),
-    (
-        400,
-        "Bad Request: can't parse entities: byte offset 5",
-        None,
-        MessageRejected,
-        {"code": FailureCode.REJECTED},
-    ),
-    (400, "Bad Request: wrong HTTP URL specified", None, MessageRejected, {"code": FailureCode.REJECTED}),
-    (400, "Bad Request: file is too big", None, MessageRejected, {"code": FailureCode.FILE_TOO_BIG}),
-    (400, "Bad Request: CHAT_WRITE_FORBIDDEN", None, RecipientUnreachable, {"blocked": False}),
-    (400, "Bad Request: USER_IS_BLOCKED", None, RecipientUnreachable, {"blocked": True}),
-    (400, "Bad Request: SOME_NEW_CONSTANT", None, MessageRejected, {"code": FailureCode.REJECTED}),
-    (400, "Logged out", None, CredentialsInvalid, {}),
-    (401, "Unauthorized", None, CredentialsInvalid, {}),
-    (401, "Unauthorized: invalid token specified", None, CredentialsInvalid, {}),
-    (404, "Not Found", None, CredentialsInvalid, {}),
-    (404, "Not Found: method not found", None, MessageRejected, {"code": FailureCode.REJECTED}),
-    (409, "Conflict: terminated by other getUpdates request", None, ProviderUnavailable, {}),
-    (413, "Request Entity Too Large", None, MessageRejected, {"code": FailureCode.FILE_TOO_BIG}),
-    (429, "Too Many Requests: retry after 30", {"retry_after": 30}, Throttled, {"retry_after_seconds": 30.0}),
-    (429, "Too Many Requests: retry after 7", None, Throttled, {"retry_after_seconds": 7.0}),
-    (429, "Too Many Requests", {"retry_after": "soon"}, Throttled, {"retry_after_seconds": 5.0}),
-    (500, "Internal Server Error: restart", None, DeliveryUnknown, {}),
-    (502, "Bad Gateway", None, DeliveryUnknown, {}),
-    (302, "Found", None, DeliveryUnknown, {}),
-    (418, "I'm a teapot", None, MessageRejected, {"code": FailureCode.REJECTED}),
-]
+ODD = {"code": FailureCode.UNSUPPORTED_KIND}
 
 
-@pytest.mark.parametrize(("code", "description", "parameters", "kind", "fields"), ROWS)
-def test_error_row(
-    code: int,
-    description: str,
-    parameters: dict[str, Any] | None,
-    kind: type[Exception],
-    fields: dict[str, Any],
-) -> None:
-    error = to_error(code, description, parameters)
+def test_every_row_of_the_tables_names_its_source() -> None:
+    assert all(row.source for row in FILE_TABLE)
+    assert set(ERROR_TABLE) < set(FILE_TABLE)
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        (
+            "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete",
+            "вебхук",
+        ),
+        ("Conflict: terminated by setWebhook request", "вебхук"),
+        (
+            "Conflict: terminated by other getUpdates request; make sure that only one bot is running",
+            "ще одна програма",
+        ),
+    ],
+)
+def test_conflict_names_the_fix(description: str, words: str) -> None:
+    error = to_error(409, description, None)
+    assert isinstance(error, ProviderUnavailable)
+    assert words in (error.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("description", "kind", "code"),
+    [
+        ("Bad Request: file is too big", MessageRejected, FailureCode.FILE_TOO_BIG),
+        (
+            "Bad Request: wrong file_id or the file is temporarily unavailable",
+            ProviderUnavailable,
+            None,
+        ),
+        ("Bad Request: invalid file_id", MessageRejected, FailureCode.REJECTED),
+        (
+            "Bad Request: wrong file identifier/HTTP URL specified",
+            MessageRejected,
+            FailureCode.REJECTED,
+        ),
+    ],
+)
+def test_refused_file_row(description: str, kind: type[Exception], code: FailureCode | None) -> None:
+    error = to_error(400, description, None, FILE_TABLE)
     assert type(error) is kind
-    for name, value in fields.items():
-        assert getattr(error, name) == value
-
-
-def test_every_row_of_the_table_names_its_source() -> None:
-    assert all(row.source for row in ERROR_TABLE)
+    assert getattr(error, "code", None) == code
 
 
 # --- the wire
@@ -136,8 +110,15 @@ async def wire() -> AsyncIterator[WireFake]:
 
 
 @pytest_asyncio.fixture
-async def client(wire: WireFake) -> AsyncIterator[TelegramClient]:
-    client = TelegramClient("telegram_bot", wire.url)
+async def objects(tmp_path: Path) -> ObjectStore:
+    objects = ObjectStore((tmp_path / "objects").as_uri())
+    await objects.prepare()
+    return objects
+
+
+@pytest_asyncio.fixture
+async def client(wire: WireFake, objects: ObjectStore) -> AsyncIterator[TelegramClient]:
+    client = TelegramClient("telegram_bot", objects, wire.url)
     yield client
     await client.aclose()
 
@@ -145,7 +126,7 @@ async def client(wire: WireFake) -> AsyncIterator[TelegramClient]:
 async def test_text_goes_out_plain_and_its_id_comes_back(client: TelegramClient, wire: WireFake) -> None:
     request = replace(TEXT, reply_to_message_id=41, reply_markup={"keyboard": [[{"text": "Меню"}]]})
 
-    receipt = await client.send_text(ACCOUNT, request)
+    receipt = await client.send(ACCOUNT, request)
 
     assert receipt.provider_id == "52"
     (call,) = wire.calls
@@ -162,7 +143,7 @@ async def test_text_goes_out_plain_and_its_id_comes_back(client: TelegramClient,
 async def test_own_address_of_an_account_is_used(client: TelegramClient) -> None:
     other = WireFake(lambda _call: as_json({"ok": True, "result": {"message_id": 9}}))
     await other.start()
-    receipt = await client.send_text(replace(ACCOUNT, api_base=other.url), TEXT)
+    receipt = await client.send(replace(ACCOUNT, api_base=other.url), TEXT)
     assert receipt.provider_id == "9"
     assert len(other.calls) == 1
     await other.stop()
@@ -173,9 +154,9 @@ async def test_accepted_message_with_an_answer_of_the_future_is_accepted(
 ) -> None:
     odd = {"message_id": 52, "chat": {"type": "unheard-of"}, "forward_origin": {"type": "from_the_future"}}
     wire.respond = lambda _call: as_json({"ok": True, "result": odd})
-    assert (await client.send_text(ACCOUNT, TEXT)).provider_id == "52"
+    assert (await client.send(ACCOUNT, TEXT)).provider_id == "52"
     wire.respond = lambda _call: as_json({"ok": True, "result": True})
-    assert (await client.send_text(ACCOUNT, TEXT)).provider_id is None
+    assert (await client.send(ACCOUNT, TEXT)).provider_id is None
 
 
 BROKEN: list[tuple[str, Answer, type[Exception]]] = [
@@ -199,35 +180,35 @@ async def test_broken_answer(
 ) -> None:
     wire.respond = lambda _call: answer
     with pytest.raises(kind) as caught:
-        await client.send_text(ACCOUNT, TEXT)
+        await client.send(ACCOUNT, TEXT)
     assert TOKEN not in repr(caught.value)
     assert caught.value.__cause__ is None, "errors of the HTTP library may carry the address and the token"
 
 
-async def test_refused_connection_is_certainly_no_delivery() -> None:
+async def test_refused_connection_is_certainly_no_delivery(objects: ObjectStore) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
-        client = TelegramClient("telegram_bot", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        client = TelegramClient("telegram_bot", objects, f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(ProviderUnavailable):
-            await client.send_text(ACCOUNT, TEXT)
+            await client.send(ACCOUNT, TEXT)
         await client.aclose()
 
 
-async def test_unknown_host_is_certainly_no_delivery() -> None:
-    client = TelegramClient("telegram_bot", "http://no-such-host.invalid")
+async def test_unknown_host_is_certainly_no_delivery(objects: ObjectStore) -> None:
+    client = TelegramClient("telegram_bot", objects, "http://no-such-host.invalid")
     with pytest.raises(ProviderUnavailable):
-        await client.send_text(ACCOUNT, TEXT)
+        await client.send(ACCOUNT, TEXT)
     await client.aclose()
 
 
 async def test_silence_is_bounded_and_unknown(
     client: TelegramClient, wire: WireFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(wire_module, "CALL_SECONDS", 0.3)
     wire.respond = lambda _call: Answer(does="hang")
     async with asyncio.timeout(5):
         with pytest.raises(DeliveryUnknown):
-            await client.send_text(ACCOUNT, TEXT)
+            await client.send(ACCOUNT, TEXT)
 
 
 async def test_malformed_token_never_reaches_the_wire(client: TelegramClient, wire: WireFake) -> None:
@@ -249,28 +230,66 @@ async def test_webhook_is_registered_with_every_option(client: TelegramClient, w
     assert call.fields.get("drop_pending_updates", "false") == "false"
 
 
-def _info(call: Call, **info: Any) -> Answer:
-    assert call.method == "getWebhookInfo"
-    return as_json({"ok": True, "result": info})
+async def test_press_is_answered_without_words(client: TelegramClient, wire: WireFake) -> None:
+    wire.respond = lambda _call: as_json({"ok": True, "result": True})
+    await client.answer_press(ACCOUNT, "2586135412345678901")
+    (call,) = wire.calls
+    assert (call.method, call.fields) == (
+        "answerCallbackQuery",
+        {"callback_query_id": "2586135412345678901"},
+    )
 
 
-@pytest.mark.parametrize(
-    ("info", "connected", "has_problem"),
-    [
-        ({"url": "https://us", "pending_update_count": 0}, True, False),
-        ({"url": ""}, False, True),
-        ({"url": "https://them"}, False, True),
-        (
-            {"url": "https://us", "pending_update_count": 500, "last_error_message": "Read timeout expired"},
-            True,
-            True,
-        ),
-        ({"url": ["odd"], "pending_update_count": "many"}, False, True),
-    ],
-)
-async def test_health_says_what_is_wrong(
-    client: TelegramClient, wire: WireFake, info: dict[str, Any], connected: bool, has_problem: bool
+async def test_commands_are_set_for_every_language_and_an_empty_list_removes_them(
+    client: TelegramClient, wire: WireFake
 ) -> None:
-    wire.respond = lambda call: _info(call, **info)
-    report = to_report(await client.webhook_info(ACCOUNT), "https://us")
-    assert (report.connected, report.problem is not None) == (connected, has_problem)
+    wire.respond = lambda _call: as_json({"ok": True, "result": True})
+    await client.set_commands(ACCOUNT, [BotCommand(command="price", description="Ціни")])
+    await client.set_commands(ACCOUNT, [])
+    setting, removing = wire.calls
+    assert (setting.method, removing.method) == ("setMyCommands", "deleteMyCommands")
+    assert json.loads(setting.fields["commands"]) == [{"command": "price", "description": "Ціни"}]
+    assert setting.fields.keys() == {"commands"}
+
+
+# --- polling
+
+
+async def test_poll_brings_raw_updates_and_the_position_after_them(
+    client: TelegramClient, wire: WireFake
+) -> None:
+    updates = [{"update_id": 7, "message": {"text": "Так"}}, {"update_id": 9, "odd": 1.5}]
+    wire.respond = lambda _call: as_json({"ok": True, "result": updates})
+    polled = await client.poll(ACCOUNT, "7", 60.0)
+    assert [json.loads(update) for update in polled.updates] == updates
+    assert polled.position == "10"
+    (call,) = wire.calls
+    assert call.method == "getUpdates"
+    assert (call.fields["offset"], call.fields["timeout"], call.fields["limit"]) == ("7", "50", "100")
+    assert "callback_query" in json.loads(call.fields["allowed_updates"])
+
+
+async def test_empty_poll_leaves_no_position(client: TelegramClient, wire: WireFake) -> None:
+    wire.respond = lambda _call: as_json({"ok": True, "result": []})
+    assert (await client.poll(ACCOUNT, "10", 25.0)).position is None, "ids may begin anew after a quiet week"
+    await client.poll(ACCOUNT, None, 0.0)
+    assert "offset" not in wire.calls[-1].fields
+
+
+async def test_half_a_character_in_one_update_does_not_stop_the_others(
+    client: TelegramClient, wire: WireFake
+) -> None:
+    body = b'{"ok":true,"result":[{"update_id":1,"message":{"text":"\\ud83d"}},{"update_id":2}]}'
+    wire.respond = lambda _call: Answer(200, body)
+    polled = await client.poll(ACCOUNT, None, 0.0)
+    assert (len(polled.updates), polled.position) == (2, "3")
+    assert b"\\ud83d" in polled.updates[0]
+
+
+@pytest.mark.parametrize("result", [[{"no": "id"}], [{"update_id": "7"}]])
+async def test_updates_without_an_id_are_no_reason_to_ask_again_at_once(
+    client: TelegramClient, wire: WireFake, result: Any
+) -> None:
+    wire.respond = lambda _call: as_json({"ok": True, "result": result})
+    with pytest.raises(ProviderUnavailable):
+        await client.poll(ACCOUNT, None, 0.0)

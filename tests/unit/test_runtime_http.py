@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -162,6 +164,50 @@ async def test_a_service_that_is_not_there_is_503(error: Exception) -> None:
     await client.aclose()
     assert (caught.value.status, caught.value.code) == (503, "unavailable")
     assert caught.value.headers == {"Retry-After": "2"}
+
+
+@asynccontextmanager
+async def _breaking(breaks: int) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that breaks the first connections instead of answering, as a killed replica does."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b" ", 1)[0].decode())
+        if len(asked) > breaks:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+@pytest.mark.parametrize(("method", "repeatable"), [("GET", None), ("PUT", None), ("POST", True)])
+async def test_a_broken_connection_is_no_error_of_a_call_that_may_be_repeated(
+    method: str, repeatable: bool | None
+) -> None:
+    async with _breaking(2) as (url, asked):
+        client = InternalClient(url, "inbox", TOKENS)
+        assert await client.request(method, "/x", repeatable=repeatable) == {}
+        await client.aclose()
+    assert asked == [method] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "repeatable", "calls"), [("POST", None, 1), ("GET", False, 1), ("GET", None, 3)]
+)
+async def test_what_must_not_be_done_twice_is_not_repeated_and_nothing_for_ever(
+    method: str, repeatable: bool | None, calls: int
+) -> None:
+    async with _breaking(100) as (url, asked):
+        client = InternalClient(url, "inbox", TOKENS)
+        with pytest.raises(Problem) as caught:
+            await client.request(method, "/x", repeatable=repeatable)
+        await client.aclose()
+    assert (caught.value.status, caught.value.code) == (503, "unavailable")
+    assert asked == [method] * calls
 
 
 async def test_an_outside_address_is_in_no_log_and_no_span(

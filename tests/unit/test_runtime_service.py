@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,7 @@ def start() -> Iterator[Start]:
             "ROZMOVA_SERVICE_KEY": KEY,
             "ROZMOVA_SERVICE_PUBLIC_KEYS": json.dumps({"gateway": KEY}),
             "ROZMOVA_API_BASE": "https://api.example.org",
+            "ROZMOVA_UNREADY_SECONDS": "0",
             **changes,
         }
         running = Running({name: value for name, value in environment.items() if value is not None})
@@ -120,16 +122,32 @@ def test_sigterm_drains_and_ends_with_0_quickly(start: Start) -> None:
     assert running.lines[2]["ready"] is False, "readiness turns before drain begins"
 
 
-def test_while_draining_it_answers_but_is_not_ready(start: Start) -> None:
-    running = start("slow_drain")
+def test_before_it_refuses_anybody_it_says_for_a_while_that_it_is_not_ready(start: Start) -> None:
+    running = start(ROZMOVA_UNREADY_SECONDS="1.5")
     running.wait_for("service_started")
     running.process.send_signal(signal.SIGTERM)
-    running.wait_for("draining")
+    running.wait_for("service_draining")
     with httpx2.Client(trust_env=False) as http:
         for port in (running.internal, running.public):
             assert http.get(f"http://127.0.0.1:{port}/health/ready").status_code == 503
             assert http.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
-        assert http.get(f"http://127.0.0.1:{running.public}/work").status_code == 200
+        answer = http.get(f"http://127.0.0.1:{running.public}/work")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert running.end() == (0, "")
+
+
+def test_while_draining_it_lets_nobody_in_and_still_tells_its_health(start: Start) -> None:
+    running = start("slow_drain")
+    running.wait_for("service_started")
+    with httpx2.Client(trust_env=False) as kept, httpx2.Client(trust_env=False) as http:
+        assert kept.get(f"http://127.0.0.1:{running.public}/work").status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+        running.wait_for("draining")
+        assert kept.get(f"http://127.0.0.1:{running.public}/work").status_code == 200
+        with pytest.raises(httpx2.ConnectError):
+            http.get(f"http://127.0.0.1:{running.public}/work")
+        assert http.get(f"http://127.0.0.1:{running.internal}/health/ready").status_code == 503
+        assert http.get(f"http://127.0.0.1:{running.internal}/health/live").status_code == 200
         assert http.post(f"http://127.0.0.1:{running.internal}/release").status_code == 200
     assert running.end() == (0, "")
 
@@ -223,6 +241,70 @@ def test_a_taken_port_ends_with_3_and_names_the_setting(start: Start) -> None:
         running = start(ROZMOVA_PUBLIC_PORT=str(taken.getsockname()[1]))
         assert running.end() == (3, "")
     assert "ROZMOVA_PUBLIC_PORT" in running.lines[0]["reason"]
+
+
+def test_replicas_share_their_ports_and_each_has_one_of_its_own(start: Start) -> None:
+    public, internal, own = _free_port(), _free_port(), (_free_port(), _free_port())
+    shared = {
+        "ROZMOVA_SHARED_PORTS": "true",
+        "ROZMOVA_PUBLIC_PORT": str(public),
+        "ROZMOVA_INTERNAL_PORT": str(internal),
+    }
+    replicas = [start(**shared, ROZMOVA_OWN_PORT=str(port)) for port in own]
+    for replica, port in zip(replicas, own, strict=True):
+        assert replica.wait_for("service_started")["ports"] == [port, internal, public]
+        assert httpx2.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).status_code == 200
+    answered = {
+        httpx2.get(f"http://127.0.0.1:{public}/pid", trust_env=False).json()["pid"] for _ in range(40)
+    }
+    assert answered == {replica.process.pid for replica in replicas}
+    replicas[0].process.kill()
+    replicas[0].process.wait()
+    for _ in range(20):
+        answer = httpx2.get(f"http://127.0.0.1:{public}/pid", trust_env=False)
+        assert answer.json()["pid"] == replicas[1].process.pid
+
+
+def test_a_replica_that_stops_resets_nobody(start: Start) -> None:
+    """Connections come all the time, each for one request, while one of two replicas comes and goes."""
+    public, internal = _free_port(), _free_port()
+    shared = {
+        "ROZMOVA_SHARED_PORTS": "true",
+        "ROZMOVA_PUBLIC_PORT": str(public),
+        "ROZMOVA_INTERNAL_PORT": str(internal),
+    }
+    staying = start(**shared, ROZMOVA_OWN_PORT=str(_free_port()))
+    staying.wait_for("service_started")
+    over = threading.Event()
+
+    def call() -> tuple[int, list[str]]:
+        answered, failed = 0, []
+        while not over.is_set():
+            try:
+                answered += httpx2.get(f"http://127.0.0.1:{public}/work", trust_env=False).status_code == 200
+            except httpx2.TransportError as exc:
+                failed.append(repr(exc))
+        return answered, failed
+
+    with ThreadPoolExecutor(4) as pool:
+        calling = [pool.submit(call) for _ in range(4)]
+        try:
+            for _ in range(3):
+                leaving = start(**shared, ROZMOVA_OWN_PORT=str(_free_port()))
+                leaving.wait_for("service_started")
+                leaving.process.send_signal(signal.SIGTERM)
+                assert leaving.end() == (0, "")
+        finally:
+            over.set()
+        results = [one.result() for one in calling]
+    assert sum(answered for answered, _ in results) > 100
+    assert [failure for _, failed in results for failure in failed] == []
+
+
+def test_shared_ports_need_one_of_ones_own(start: Start) -> None:
+    running = start(ROZMOVA_SHARED_PORTS="true")
+    assert running.end() == (3, "")
+    assert "ROZMOVA_OWN_PORT" in running.lines[0]["reason"]
 
 
 def test_a_public_side_needs_its_port(start: Start) -> None:

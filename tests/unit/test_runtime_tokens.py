@@ -109,7 +109,7 @@ BAD_TOKENS = {
     "expired": forged(iat=_PAST, exp=_PAST + timedelta(seconds=60)),
     "lives_too_long": forged(exp=datetime.now(UTC) + timedelta(hours=1)),
     "from_the_future": forged(
-        iat=datetime.now(UTC) + timedelta(seconds=60), exp=datetime.now(UTC) + timedelta(seconds=90)
+        iat=datetime.now(UTC) + timedelta(hours=1), exp=datetime.now(UTC) + timedelta(hours=1, seconds=30)
     ),
     "without_exp": forged(without=("exp",)),
     "without_iat": forged(without=("iat",)),

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,21 +17,31 @@ from sandbox.control import Control, problems
 from sandbox.faults import FaultPlan
 from sandbox.ledger import Ledger
 from sandbox.settings import Settings
+from sandbox.studio import Studio
 from sandbox.telegram.bot_api import BotApi
 from sandbox.telegram.clients import Phones
+from sandbox.telegram.commands import Commands
+from sandbox.telegram.darkroom import Darkroom
 from sandbox.telegram.delivery import ANSWER_TIMEOUT_SECONDS, Delivery, Pace
+from sandbox.telegram.downloads import Downloads
+from sandbox.telegram.files import Files
+from sandbox.telegram.posting import Posting
+from sandbox.telegram.sending import Sending
 from sandbox.telegram.state import Bot, BotAccount, Telegram
+from sandbox.telegram.web_files import WebFiles
+from sandbox.uploads import files_folder
 
 PHONE_PAGE = Path(__file__).parent / "phone"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' blob:; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A multipart call of the Bot API may carry 50 MB. Source: Bot API, «Sending files»."""
+"""Longest body that is no multipart form: base64 in a control call. Forms are streamed and limited apart."""
 
 log = logging.getLogger("sandbox")
 
@@ -49,26 +59,39 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     ledger = Ledger(telegram.clock)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-    ) as http:
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(files_folder(settings.sandbox_state))
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=connector,
+                timeout=timeout,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        )
         deliveries = {
-            token: Delivery(bot, http, faults, ledger, telegram.clock, pace)
-            for token, bot in telegram.bots.items()
+            bot.account.id: Delivery(bot, http, faults, ledger, telegram.clock, pace)
+            for bot in telegram.bots.values()
         }
 
         def delivery(bot: Bot) -> Delivery:
-            return deliveries[bot.account.token]
+            return deliveries[bot.account.id]
 
         phones = Phones(telegram, delivery)
         bursts = Bursts(phones)
-        bot_api = BotApi(telegram, faults, ledger, delivery)
-        control = Control(telegram, phones, bursts, faults, ledger, pace, delivery)
+        files = Files(folder)
+        darkroom = Darkroom(files, Studio(folder))
+        downloads = Downloads(telegram, files, faults, ledger)
+        sending = Sending(telegram, files, darkroom, WebFiles(http, files))
+        rooms = {**sending.methods(), **Commands(telegram).methods(), **downloads.methods()}
+        bot_api = BotApi(telegram, files, faults, ledger, delivery, rooms)
+        posting = Posting(phones, darkroom)
+        control = Control(telegram, phones, posting, files, bursts, faults, ledger, pace, delivery)
         background = [asyncio.create_task(d.run(), name="delivery") for d in deliveries.values()]
         background.append(asyncio.create_task(telegram.keep_saving(), name="keep-saving"))
 
         app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
-        app.add_routes([*bot_api.routes(), *control.routes(), *_pages(background)])
+        app.add_routes([*bot_api.routes(), *downloads.routes(), *control.routes(), *_pages(background)])
         # No access log: the address of a Bot API call contains the token.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
@@ -79,6 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             yield f"http://{host}:{port}"
         finally:
             bot_api.close()
+            downloads.close()
             control.close()
             await bursts.stop()
             for task in background:
@@ -104,7 +128,7 @@ def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
 
     return [
         web.get("/", page),
-        web.get("/{name:phone\\.(?:css|js|svg)}", page),
+        web.get("/{name:(?:phone\\.(?:css|js|svg)|bubbles\\.js)}", page),
         web.get("/health/live", live),
         web.get("/health/ready", ready),
     ]

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox.telegram.clients import Phones, Refused, Writing
+from sandbox.telegram.acts import Writing
+from sandbox.telegram.clients import Phones, Refused
 from sandbox.telegram.state import Bot
 
 MAX_MESSAGES = 200_000

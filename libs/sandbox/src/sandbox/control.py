@@ -1,11 +1,45 @@
-"""The control API: tests, demos and the phone page move the clients, break things and read what happened."""
+"""The control API: tests, demos and the phone page move the clients, break things and read what happened.
+
+Addresses begin with `/control`; `{c}` stands for `/control/{channel_id}/clients/{client}`: the channel of the
+bot (before it had a webhook: the number in its token) and a short id of our own choice, a new one makes a new
+person. Every body may have `name` (names or renames the client). Refusals are `application/problem+json` with
+`code` and `detail`: 404 unknown channel, 409 the phone cannot do that now, 413, 422 wrong body.
+
+`POST {c}/messages` → `{provider_id, provider_ids[], chat_id, update_id|null, media_group_id?}`; one of
+    {"text": "Добрий день", "reply_to"?: 41}
+    {"kind": "photo"|"video"|"video_note"|"animation"|"voice"|"audio"|"document"|"sticker",
+     "caption"?: "…", "file"?: <file>}
+    {"kind": "location", "latitude"?: 50.45, "longitude"?: 30.52}
+    {"kind": "contact", "phone_number"?: "380…"}                       somebody else's card
+    {"album": [{"kind"?: "photo", "file"?: <file>, "caption"?: "…"}, …], "caption"?: "…"}    2 to 10 files
+    {"kind": "unsupported", "extra": {"poll": {…}}}                    `extra` adds keys to any message
+  <file>: {"generate"?: "photo"|"png"|"video"|…|"text", "bytes"?: 5000000, "name"?, "mime"?, "width"?,
+     "height"?, "duration"?, "gps"?: true, "orientation"?: 6}        a real file of about that size; left out:
+     a small one | {"base64": "…", "name": "a.exe", "mime": "image/png"}: these bytes with these claims |
+     "рахунок.pdf": only a name.
+  or `multipart/form-data`: the same as JSON in a field `json`, or flat fields `kind`, `text`/`caption`,
+     `name`, `reply_to`; file parts (any name): one is a message, several an album; they are streamed to disk.
+`POST {c}/edit` {"text": "…", "provider_id"?: "41"} · `block` {} · `unblock` {"start"?: true}
+`POST {c}/press` {"text"|"button": "Так"} or {"data": "c:1"}, "provider_id"|"message_id"?; {"data": …,
+    "provider_id": …, "forge": true} sends data no button has → receipt and `callback_query_id` if inline
+`GET {c}/presses` → [{callback_query_id, provider_id, text, data, at, answered, answered_at?, notice?, alert}]
+`POST {c}/share-contact` {"own"?: true, "phone_number"?: "380…"} · `read · delete · type`: 409 with Telegram
+`GET {c}/messages` → [{provider_id, direction: in|out, kind, text, at, edited, caption?, keyboard?, reply_to?,
+    group?, file?: {name?, mime, size, url, width?, height?, duration?, thumb_url?}, location?, contact?}]
+`GET {c}/phone` and `{c}/phone/live` (server-sent events): the whole phone with keyboard, commands, presses
+`PUT /control/faults` {"seed"?: 0, "faults": [{"kind": …, "channel_id"?, "client"?, "method"?, "after"?,
+    "count"?, "probability"?, …}]} replaces all faults, see `faults.py`; `GET` tells how often each fired
+`GET /control/ledger?after=&limit=` · `POST /control/reset` · `GET /control/channels` · `PUT /control/pace`
+`POST /control/{channel_id}/burst` · `GET /control/burst/{id}` · `GET /control/{channel_id}/webhook · clients`
+`POST /control/{channel_id}/revoke-token` {} → {token}: as /revoke at BotFather, the old one is refused
+`GET /control/files/{id}`: bytes of a file a phone shows
+"""
 
 import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from aiohttp import web
@@ -14,25 +48,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sandbox.burst import BurstOrder, Bursts
 from sandbox.faults import FaultPlan, Faults
 from sandbox.ledger import Ledger
-from sandbox.telegram.clients import (
-    UNSEEN,
-    Body,
-    Editing,
-    Phones,
-    Pressing,
-    Refused,
-    Sharing,
-    Unblocking,
-    Writing,
-)
+from sandbox.screen import bubble, phone, presses
+from sandbox.studio import MAX_BYTES
+from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
+from sandbox.telegram.clients import UNSEEN, Phones, Refused
 from sandbox.telegram.delivery import Delivery, Pace
-from sandbox.telegram.state import Bot, Chat, PhoneMessage, Telegram
+from sandbox.telegram.files import Files
+from sandbox.telegram.posting import Posting
+from sandbox.telegram.state import Bot, Chat, Telegram
+from sandbox.uploads import Form, TooBig, form_of
 
 KIND = "telegram_bot"
 LEDGER_PAGE = 1_000
 LEDGER_PAGE_MAX = 10_000
-PHONE_PAGE = 200
-"""The phone page shows so many of the newest bubbles."""
 LIVE_PING_SECONDS = 15.0
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -67,6 +95,8 @@ class Control:
         self,
         telegram: Telegram,
         phones: Phones,
+        posting: Posting,
+        files: Files,
         bursts: Bursts,
         faults: FaultPlan,
         ledger: Ledger,
@@ -74,6 +104,8 @@ class Control:
         delivery: Callable[[Bot], Delivery],
     ) -> None:
         self._telegram = telegram
+        self._posting = posting
+        self._files = files
         self._phones = phones
         self._bursts = bursts
         self._faults = faults
@@ -95,11 +127,13 @@ class Control:
             web.get("/control/burst/{burst_id}", self._burst_progress),
             web.post("/control/{channel_id}/burst", self._start_burst),
             web.get("/control/{channel_id}/webhook", self._webhook),
+            web.post("/control/{channel_id}/revoke-token", self._revoke_token),
             web.get("/control/{channel_id}/clients", self._clients),
             web.get(f"{client}/messages", self._messages),
             web.get(f"{client}/phone", self._phone),
             web.get(f"{client}/phone/live", self._phone_live),
-            web.post(f"{client}/messages", self._act(Writing, self._phones.write)),
+            web.get(f"{client}/presses", self._presses),
+            web.post(f"{client}/messages", self._write),
             web.post(f"{client}/edit", self._act(Editing, self._phones.edit)),
             web.post(f"{client}/block", self._act(Body, self._phones.block)),
             web.post(f"{client}/unblock", self._act(Unblocking, self._phones.unblock)),
@@ -122,6 +156,21 @@ class Control:
 
         return handle
 
+    async def _write(self, request: web.Request) -> web.Response:
+        bot, client = self._bot(request), _client(request)
+        try:
+            if request.content_type != "multipart/form-data":
+                return web.json_response(await self._posting.post(bot, client, await _body(request, Writing)))
+            async with form_of(request, self._files.draft, MAX_BYTES) as form:
+                body = _form_body(form)
+                arrived = [file for _, file in form.files]
+                return web.json_response(await self._posting.post(bot, client, body, arrived))
+        except Refused as refused:
+            raise Problem(409, refused.code, refused.detail) from refused
+        except TooBig as exc:
+            detail = f"Файл довший за {MAX_BYTES} байтів: надішліть менший."
+            raise Problem(413, "too_big", detail) from exc
+
     def _unseen(self, action: str) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             self._bot(request)
@@ -133,17 +182,21 @@ class Control:
     async def _channels(self, _: web.Request) -> web.Response:
         found: list[Json] = [
             {
-                "channel_id": bot.channel_id,
+                "channel_id": bot.address,
                 "kind": KIND,
                 "title": bot.account.name,
                 "username": bot.account.username,
                 "connected": bot.webhook is not None,
+                "polls": bot.polls,
                 "pending": self._delivery(bot).pending_count,
             }
             for bot in self._telegram.bots.values()
-            if bot.channel_id is not None
+            if bot.channel_id is not None or bot.polls
         ]
         return web.json_response(found)
+
+    async def _revoke_token(self, request: web.Request) -> web.Response:
+        return web.json_response({"token": self._telegram.revoke_token(self._bot(request))})
 
     async def _webhook(self, request: web.Request) -> web.Response:
         webhook = self._bot(request).webhook
@@ -161,7 +214,11 @@ class Control:
 
     async def _messages(self, request: web.Request) -> web.Response:
         chat = self._chat(request)
-        return web.json_response([] if chat is None else [_bubble(message) for message in chat.messages])
+        return web.json_response([] if chat is None else [bubble(message) for message in chat.messages])
+
+    async def _presses(self, request: web.Request) -> web.Response:
+        chat = self._chat(request)
+        return web.json_response([] if chat is None else presses(chat))
 
     async def _phone(self, request: web.Request) -> web.Response:
         return web.json_response(self._phone_state(self._bot(request), _client(request)))
@@ -217,6 +274,7 @@ class Control:
             for chat in bot.chats.values():
                 chat.forget()
             bot.queries.clear()
+        self._files.clear()
         self._ledger.clear()
         return web.json_response({})
 
@@ -240,7 +298,8 @@ class Control:
             raise Problem(
                 404,
                 "channel_not_found",
-                f"Жоден бот не давав вебхука …/webhooks/{KIND}/{channel_id}: підключіть канал (setWebhook).",
+                f"Жоден бот не давав вебхука …/webhooks/{KIND}/{channel_id}: підключіть канал (setWebhook) "
+                "або назвіть бота числом з його токена.",
             )
         return bot
 
@@ -250,21 +309,8 @@ class Control:
         return next((chat for chat in bot.chats.values() if chat.user.client == client), None)
 
     def _phone_state(self, bot: Bot, client: str) -> Json:
-        person = self._telegram.people.get(client)
-        chat = bot.chat(person)
-        return {
-            "client": client,
-            "name": person.full_name,
-            "chat_id": person.id,
-            "bot": {"name": bot.account.name, "username": bot.account.username},
-            "started": chat.started,
-            "blocked": chat.blocked,
-            "typing": chat.typing_until > self._telegram.clock(),
-            "notice": chat.notice,
-            "keyboard": chat.keyboard,
-            "commands": bot.commands,
-            "messages": [_bubble(message) for message in list(chat.messages)[-PHONE_PAGE:]],
-        }
+        chat = bot.chat(self._telegram.people.get(client))
+        return phone(bot, chat, self._telegram.clock())
 
 
 @web.middleware
@@ -288,9 +334,18 @@ async def _watching(chat: Chat) -> AsyncIterator[asyncio.Event]:
 
 
 async def _body(request: web.Request, body_type: type[BodyT]) -> BodyT:
-    raw = await request.read()
+    return _read(body_type, await request.read() or b"{}")
+
+
+def _form_body(form: Form) -> Writing:
+    """What the fields of a form say: a `json` field, or each key as a field of its own."""
+    given = form.values.get("json")
+    return _read(Writing, json.dumps(form.values) if given is None else given)
+
+
+def _read(body_type: type[BodyT], raw: bytes | str) -> BodyT:
     try:
-        return body_type.model_validate_json(raw or b"{}")
+        return body_type.model_validate_json(raw)
     except ValidationError as exc:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in exc.errors())
         raise Problem(422, "invalid_body", f"Виправте тіло запиту: {wrong}") from exc
@@ -312,20 +367,3 @@ def _query_number(request: web.Request, name: str, default: int, high: int) -> i
     if not given.isascii() or not given.isdigit() or int(given) > high:
         raise Problem(422, "invalid_query", f"{name}: ціле число від 0 до {high}.")
     return int(given)
-
-
-def _bubble(message: PhoneMessage) -> Json:
-    """One bubble. `in` was written by the client, `out` by the bot: as the business sees it."""
-    result: Json = {
-        "provider_id": str(message.message_id),
-        "direction": "in" if message.from_client else "out",
-        "text": message.text,
-        "kind": message.kind,
-        "at": datetime.fromtimestamp(message.at, UTC).isoformat(),
-        "edited": message.edited_at is not None,
-    }
-    if message.keyboard is not None:
-        result["keyboard"] = message.keyboard
-    if message.reply_to is not None:
-        result["reply_to"] = str(message.reply_to)
-    return result

@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 ApiFaultKind = Literal["429", "500", "502", "hang", "accept_then_drop", "reset"]
 WebhookFaultKind = Literal["duplicate", "reorder", "late"]
+FileFaultKind = Literal["vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"]
 API_FAULTS: frozenset[str] = frozenset({"429", "500", "502", "hang", "accept_then_drop", "reset"})
+FILE_FAULTS: frozenset[str] = frozenset({"vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"})
+DOWNLOAD = "file"
+"""What stands in `method` for the download of a file."""
 
 
 class Fault(BaseModel):
@@ -23,14 +27,19 @@ class Fault(BaseModel):
     lost; `late` holds an update, and with it its chat, for `seconds`; `reorder` holds a chat for a random
     time up to `seconds`, so that chats overtake each other as with Telegram. `hostile` reorders inside
     one chat, which Telegram never does: the update lets the next one go first, waiting at most `seconds`.
+    Downloads of files (`/file/bot…`): `vanished` is 404; `drip` sends `bytes_per_s` bytes a second;
+    `wrong_type` says `content_type`; `wrong_length` announces `bytes` as the length and sends the file, cut
+    to it, then closes; `oversize` sends `bytes` bytes without telling a length; `cut` breaks the connection
+    in the middle.
+    The API faults hit downloads only with `method: "file"`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    kind: ApiFaultKind | WebhookFaultKind
+    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind
     channel_id: str | None = None
     client: str | None = None
-    method: str | None = Field(None, description="Bot API method, any case; API faults only")
+    method: str | None = Field(None, description="Bot API method in any case, or file; API faults only")
     after: int = Field(0, ge=0, description="The first matches go through untouched")
     count: int | None = Field(
         None, ge=1, description="Ends after so many; None: until the faults are replaced"
@@ -40,6 +49,11 @@ class Fault(BaseModel):
     seconds: float = Field(1.0, ge=0.0, le=3600.0, description="For hang, late, reorder")
     accepted: bool = Field(False, description="For hang: show the message before the silence")
     hostile: bool = Field(False, description="For reorder: inside one chat")
+    bytes_per_s: int = Field(1000, ge=1, description="For drip")
+    content_type: str = Field("text/html", min_length=1, max_length=127, description="For wrong_type")
+    size_bytes: int = Field(
+        1, alias="bytes", ge=0, le=1 << 31, description="For wrong_length and oversize: how many bytes"
+    )
 
 
 class Faults(BaseModel):
@@ -88,7 +102,11 @@ class FaultPlan:
     def state(self) -> list[dict[str, object]]:
         """The faults with how often each has fired."""
         return [
-            {**armed.fault.model_dump(exclude_defaults=True), "kind": armed.fault.kind, "fired": armed.fired}
+            {
+                **armed.fault.model_dump(exclude_defaults=True, by_alias=True),
+                "kind": armed.fault.kind,
+                "fired": armed.fired,
+            }
             for armed in self._armed
         ]
 
@@ -104,12 +122,22 @@ class FaultPlan:
                 return fault
         return None
 
+    def for_download(self, channel_id: str | None, client: str | None) -> Fault | None:
+        """The first fault that fires for the download of a file of this client."""
+        for armed in self._armed:
+            fault = armed.fault
+            meant = fault.kind in FILE_FAULTS or (fault.kind in API_FAULTS and fault.method == DOWNLOAD)
+            if meant and _matches(fault, channel_id, client) and self._fires(armed):
+                return fault
+        return None
+
     def for_update(self, channel_id: str | None, client: str) -> WebhookFaults:
         """All webhook faults that fire for this update, joined."""
         fired: list[Fault] = []
         for armed in self._armed:
             fault = armed.fault
-            if fault.kind not in API_FAULTS and _matches(fault, channel_id, client) and self._fires(armed):
+            meant = fault.kind not in API_FAULTS and fault.kind not in FILE_FAULTS
+            if meant and _matches(fault, channel_id, client) and self._fires(armed):
                 fired.append(fault)
         if not fired:
             return UNTOUCHED

@@ -18,7 +18,10 @@ class Entry:
     """One webhook attempt, one update given up, or one API call.
 
     `status` is the HTTP status that was answered, None when the connection broke or the answer did not come.
-    `accepted` of an API call: its message really appeared on the phone (or its edit, or its deletion).
+    `accepted` of an API call: its message really appeared on the phone (or its edit, or its deletion); an
+    album has an entry per message. A download of a file is an API call with the method `file` and the path as
+    text, accepted when all bytes were sent. `kind`: of the update, or of the message that appeared. An update
+    taken by `getUpdates` is an entry of type webhook with that method, written when an offset confirms it.
     """
 
     seq: int
@@ -33,9 +36,9 @@ class Entry:
     error: str | None = None
     took_ms: float | None = None
     fault: str | None = None
+    kind: str | None = None
     # webhook
     update_id: int | None = None
-    kind: str | None = None
     attempt: int | None = None
     # api
     method: str | None = None
@@ -70,6 +73,7 @@ class Ledger:
         error: str | None,
         took_ms: float,
         fault: str | None,
+        method: str | None = None,
     ) -> None:
         """One attempt to deliver one update, written when its outcome is known."""
         self._append(
@@ -86,9 +90,10 @@ class Ledger:
                 error,
                 round(took_ms, 2),
                 fault,
-                update_id,
                 kind,
+                update_id,
                 attempt,
+                method,
             )
         )
 
@@ -121,6 +126,7 @@ class Ledger:
         chat_id: int | None,
         message_id: int | None,
         text: str | None,
+        kind: str | None = None,
         method: str,
         status: int | None,
         error: str | None,
@@ -141,6 +147,7 @@ class Ledger:
                 status,
                 error,
                 fault=fault,
+                kind=kind,
                 method=method,
                 accepted=accepted,
             )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import httpx2
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.schemas import SERVICE, Session
@@ -14,18 +15,22 @@ from msgkit.contracts.access import allowed_channels
 from msgkit.contracts.internal_api import (
     AccountHealth,
     AccountProbe,
+    AccountSettings,
     ChannelPatch,
     ChannelState,
     ConnectAccount,
     LiveEpoch,
+    MediaRecord,
     MessagesPage,
     Overview,
     ReadMark,
     ReadRequest,
+    ResolveRequest,
     RowsPage,
     SendRequest,
-    StatusRequest,
     StoreChannel,
+    Trail,
+    UnreadRequest,
 )
 from msgkit.contracts.views import ChannelView, Counters, MessageView, RequestRef, ViewerRow
 from msgkit.runtime.http import InternalClient
@@ -33,6 +38,8 @@ from msgkit.runtime.problems import Problem
 from msgkit.runtime.tokens import Caller, ServiceTokens
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+ConversationAction = Literal["claim", "takeover", "assign", "release", "return-to-bot", "status"]
 
 _CHANNELS: TypeAdapter[list[ChannelView]] = TypeAdapter(list[ChannelView])
 _REQUESTS: TypeAdapter[list[RequestRef]] = TypeAdapter(list[RequestRef])
@@ -42,8 +49,9 @@ CHANNELS_TTL_SECONDS = 30.0
 MAX_TENANTS = 2_000
 
 
-def _system(tenant_id: str | None) -> Caller:
-    return Caller(service=SERVICE, tenant_id=tenant_id, user_id=None, user_name=None, roles=frozenset())
+def system_caller(tenant_id: str | None, roles: frozenset[str] = frozenset()) -> Caller:
+    """The gateway itself, without a person."""
+    return Caller(service=SERVICE, tenant_id=tenant_id, user_id=None, user_name=None, roles=roles)
 
 
 class Inbox:
@@ -77,58 +85,83 @@ class Inbox:
     async def send(self, session: Session, conversation_id: str, body: SendRequest) -> MessageView:
         path = f"/internal/conversations/{conversation_id}/messages"
         return MessageView.model_validate(
-            await self._http.request("POST", path, caller=session.caller, json=body)
+            await self._http.request("POST", path, caller=session.caller, json=body, repeatable=True)
         )
 
     async def read(self, session: Session, conversation_id: str, body: ReadRequest) -> ReadMark:
         path = f"/internal/conversations/{conversation_id}/read"
         return ReadMark.model_validate(
-            await self._http.request("POST", path, caller=session.caller, json=body)
+            await self._http.request("POST", path, caller=session.caller, json=body, repeatable=True)
         )
 
-    async def set_status(
-        self, session: Session, conversation_id: str, body: StatusRequest, if_match: str | None
+    async def unread(self, session: Session, conversation_id: str, body: UnreadRequest) -> ReadMark:
+        path = f"/internal/conversations/{conversation_id}/unread"
+        return ReadMark.model_validate(
+            await self._http.request("POST", path, caller=session.caller, json=body, repeatable=True)
+        )
+
+    async def act(
+        self,
+        session: Session,
+        conversation_id: str,
+        action: ConversationAction,
+        if_match: str | None,
+        body: BaseModel | None = None,
     ) -> ViewerRow:
-        path = f"/internal/conversations/{conversation_id}/status"
+        """Change who has a conversation or where it stands."""
+        path = f"/internal/conversations/{conversation_id}/{action}"
+        headers = None if if_match is None else {"If-Match": if_match}
         return ViewerRow.model_validate(
-            await self._http.request(
-                "POST", path, caller=session.caller, json=body, headers=_if_match(if_match)
-            )
+            await self._http.request("POST", path, caller=session.caller, json=body, headers=headers)
         )
 
-    async def claim(self, session: Session, conversation_id: str, if_match: str | None) -> ViewerRow:
-        path = f"/internal/conversations/{conversation_id}/claim"
-        return ViewerRow.model_validate(
-            await self._http.request("POST", path, caller=session.caller, headers=_if_match(if_match))
+    async def retry(self, session: Session, message_id: str) -> MessageView:
+        path = f"/internal/messages/{message_id}/retry"
+        return MessageView.model_validate(await self._http.request("POST", path, caller=session.caller))
+
+    async def resolve(self, session: Session, message_id: str, body: ResolveRequest) -> MessageView:
+        path = f"/internal/messages/{message_id}/resolve"
+        wanted = body.model_dump(by_alias=True)
+        return MessageView.model_validate(
+            await self._http.request("POST", path, caller=session.caller, json=wanted)
         )
+
+    async def withdraw(self, session: Session, message_id: str) -> None:
+        await self._http.request("DELETE", f"/internal/messages/{message_id}", caller=session.caller)
+
+    async def trail(self, session: Session, message_id: str) -> Trail:
+        return await self._get(Trail, f"/internal/messages/{message_id}/trail", session.caller)
+
+    async def media(self, session: Session, attachment_id: str) -> MediaRecord:
+        return await self._get(MediaRecord, f"/internal/media/{attachment_id}", session.caller)
 
     async def channels(self, tenant_id: str) -> list[ChannelView]:
         """All channels of the tenant, whoever may see them."""
         return _CHANNELS.validate_python(
-            await self._http.request("GET", "/internal/channels", caller=_system(tenant_id))
+            await self._http.request("GET", "/internal/channels", caller=system_caller(tenant_id))
         )
 
-    async def store_channel(self, session: Session, channel_id: str, body: StoreChannel) -> ChannelView:
-        return await self._channel("PUT", f"/internal/channels/{channel_id}", session, body)
+    async def store_channel(self, caller: Caller, channel_id: str, body: StoreChannel) -> ChannelView:
+        return await self._channel("PUT", f"/internal/channels/{channel_id}", caller, body)
 
-    async def patch_channel(self, session: Session, channel_id: str, body: ChannelPatch) -> ChannelView:
-        return await self._channel("PATCH", f"/internal/channels/{channel_id}", session, body)
+    async def patch_channel(self, caller: Caller, channel_id: str, body: ChannelPatch) -> ChannelView:
+        return await self._channel("PATCH", f"/internal/channels/{channel_id}", caller, body)
 
-    async def set_channel_state(self, session: Session, channel_id: str, body: ChannelState) -> ChannelView:
-        return await self._channel("POST", f"/internal/channels/{channel_id}/state", session, body)
+    async def set_channel_state(self, caller: Caller, channel_id: str, body: ChannelState) -> ChannelView:
+        return await self._channel("POST", f"/internal/channels/{channel_id}/state", caller, body)
 
-    async def delete_channel(self, session: Session, channel_id: str) -> None:
-        await self._http.request("DELETE", f"/internal/channels/{channel_id}", caller=session.caller)
+    async def delete_channel(self, caller: Caller, channel_id: str) -> None:
+        await self._http.request("DELETE", f"/internal/channels/{channel_id}", caller=caller)
 
     async def live(self) -> LiveEpoch:
         """The epoch of the live stream."""
-        return await self._get(LiveEpoch, "/internal/live", _system(None))
+        return await self._get(LiveEpoch, "/internal/live", system_caller(None))
 
     async def renew_live(self, missing: str) -> LiveEpoch:
         """Say that the stream of this epoch is gone; the answer is the epoch to use."""
         return LiveEpoch.model_validate(
             await self._http.request(
-                "POST", "/internal/live/renew", caller=_system(None), json=LiveEpoch(epoch=missing)
+                "POST", "/internal/live/renew", caller=system_caller(None), json=LiveEpoch(epoch=missing)
             )
         )
 
@@ -139,10 +172,8 @@ class Inbox:
             await self._http.request("GET", path, caller=caller, params=dict(query or {}))
         )
 
-    async def _channel(self, method: str, path: str, session: Session, body: BaseModel) -> ChannelView:
-        return ChannelView.model_validate(
-            await self._http.request(method, path, caller=session.caller, json=body)
-        )
+    async def _channel(self, method: str, path: str, caller: Caller, body: BaseModel) -> ChannelView:
+        return ChannelView.model_validate(await self._http.request(method, path, caller=caller, json=body))
 
 
 class Connector:
@@ -151,20 +182,29 @@ class Connector:
     def __init__(self, http: InternalClient) -> None:
         self._http = http
 
-    async def connect(self, session: Session, channel_id: str, body: ConnectAccount) -> AccountProbe:
-        return AccountProbe.model_validate(await self._call("PUT", f"/{channel_id}", session, body))
+    async def connect(self, caller: Caller, channel_id: str, body: ConnectAccount) -> AccountProbe:
+        return AccountProbe.model_validate(await self._call("PUT", f"/{channel_id}", caller, body))
 
-    async def activate(self, session: Session, channel_id: str) -> AccountHealth:
-        return AccountHealth.model_validate(await self._call("POST", f"/{channel_id}/activate", session))
+    async def activate(self, caller: Caller, channel_id: str) -> AccountHealth:
+        return AccountHealth.model_validate(await self._call("POST", f"/{channel_id}/activate", caller))
 
-    async def health(self, session: Session, channel_id: str) -> AccountHealth:
-        return AccountHealth.model_validate(await self._call("GET", f"/{channel_id}/health", session))
+    async def disable(self, caller: Caller, channel_id: str) -> AccountHealth:
+        return AccountHealth.model_validate(await self._call("POST", f"/{channel_id}/disable", caller))
 
-    async def forget(self, session: Session, channel_id: str) -> None:
-        await self._call("DELETE", f"/{channel_id}", session)
+    async def apply_settings(self, caller: Caller, channel_id: str, body: AccountSettings) -> None:
+        await self._call("PUT", f"/{channel_id}/settings", caller, body)
 
-    async def _call(self, method: str, path: str, session: Session, body: BaseModel | None = None) -> Any:
-        return await self._http.request(method, f"/internal/accounts{path}", caller=session.caller, json=body)
+    async def rotate_secret(self, caller: Caller, channel_id: str) -> AccountHealth:
+        return AccountHealth.model_validate(await self._call("POST", f"/{channel_id}/rotate-secret", caller))
+
+    async def health(self, caller: Caller, channel_id: str) -> AccountHealth:
+        return AccountHealth.model_validate(await self._call("GET", f"/{channel_id}/health", caller))
+
+    async def forget(self, caller: Caller, channel_id: str) -> None:
+        await self._call("DELETE", f"/{channel_id}", caller)
+
+    async def _call(self, method: str, path: str, caller: Caller, body: BaseModel | None = None) -> Any:
+        return await self._http.request(method, f"/internal/accounts{path}", caller=caller, json=body)
 
 
 class Connectors:
@@ -174,15 +214,26 @@ class Connectors:
     # The messenger itself is asked meanwhile.
     TIMEOUT_SECONDS = 20.0
 
-    def __init__(self, tokens: ServiceTokens) -> None:
+    def __init__(self, tokens: ServiceTokens, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """
+        Args:
+            transport: For tests: a wire of their own.
+        """
         self._tokens = tokens
+        self._transport = transport
         self._clients: OrderedDict[tuple[str, str], InternalClient] = OrderedDict()
 
     async def at(self, service: str, internal_url: str) -> Connector:
         key = (service, internal_url)
         client = self._clients.get(key)
         if client is None:
-            client = InternalClient(internal_url, service, self._tokens, timeout_s=self.TIMEOUT_SECONDS)
+            client = InternalClient(
+                internal_url,
+                service,
+                self._tokens,
+                timeout_s=self.TIMEOUT_SECONDS,
+                transport=self._transport,
+            )
             self._clients[key] = client
             if len(self._clients) > self.MAX:
                 _, oldest = self._clients.popitem(last=False)
@@ -253,7 +304,3 @@ class Channels:
 def not_found() -> Problem:
     """The one answer for what does not exist and for what is somebody else's."""
     return Problem(404, "not_found", "Такого немає.")
-
-
-def _if_match(value: str | None) -> dict[str, str] | None:
-    return None if value is None else {"If-Match": value}

@@ -1,4 +1,4 @@
-"""What connectors say of themselves on the bus: which messengers there are and where to reach them."""
+"""What is told beside the log: connectors say what they are, other gateways who types and looks where."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from msgkit.contracts.ids import new_id
 from msgkit.contracts.manifest import Manifest, ManifestAnnounced
+from msgkit.contracts.presence import PRESENCE as NOTICE
+from msgkit.contracts.presence import TypingNoticed, ViewingNoticed
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
@@ -20,6 +22,7 @@ log = get_logger(__name__)
 AWAY_AFTER_SECONDS = 90.0
 """A connector silent for this long is taken as away."""
 MAX_KINDS = 64
+NOTICES = frozenset({"typing.v1", "viewing.v1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,13 @@ def subscribe(
     manifests: Manifests,
     instance: str,
     keep: Callable[[ManifestAnnounced], Awaitable[None]],
+    on_notice: Callable[[TypingNoticed | ViewingNoticed], None],
 ) -> None:
-    """Hear announcements in a queue of this replica's own, which goes when the replica goes.
+    """Hear what is not kept, in a queue of this replica's own, which goes when the replica goes.
 
     Args:
         keep: remembers what is new, so that the next start knows the messengers before it hears of them.
+        on_notice: what operators do right now, on this replica and on others.
     """
     # A name of this very process: the broker may hold that of its predecessor locked for a moment.
     name = f"gateway.presence.{instance}.{new_id()[:8]}"
@@ -84,6 +89,12 @@ def subscribe(
 
     @broker.subscriber(queue, exchange, ack_policy=AckPolicy.ACK)
     async def on_presence(message: RabbitMessage) -> None:
+        if message.raw_message.type in NOTICES:
+            try:
+                on_notice(NOTICE.validate_json(message.body))
+            except ValidationError as exc:
+                log.warning("notice_unreadable", errors=exc.error_count())
+            return
         if message.raw_message.type != ANNOUNCEMENT_KEY:
             return
         try:

@@ -19,10 +19,11 @@ from gateway.clients import Channels, Inbox
 from gateway.consumers import Manifests
 from gateway.ring import Entry, Position, Push, Ring
 from gateway.schemas import ChannelOut
-from msgkit.contracts.facts import Change, FactsEnvelope
+from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
 from msgkit.contracts.ids import new_id
 from msgkit.contracts.topology import FACTS, live_stream
 from msgkit.contracts.views import ChannelView
+from msgkit.contracts.words import AuthorKind
 from msgkit.runtime import bus
 from msgkit.runtime.bus import (
     AMQP_ERRORS,
@@ -39,6 +40,7 @@ from msgkit.runtime.problems import Problem
 log = get_logger(__name__)
 
 MARKER_KEY: Final = "live.marker"
+BESIDE_KEY: Final = "gateway.beside"
 LOOK_BACK = timedelta(minutes=10)
 START_BACK_SECONDS = 3.0
 """A new socket starts this far back: inbox publishes before it writes what lists are read from."""
@@ -52,6 +54,7 @@ CHECK_SECONDS = 0.25
 PUBLISH_AGAIN_SECONDS = 0.25
 CONVERSATIONS_REMEMBERED = 100_000
 CHANNEL_EVENTS: Final = "channel."
+MESSAGE_CREATED: Final = "message.created"
 
 
 _PASSING: tuple[type[Exception], ...] = (Problem, PublishUnknown, PublishUnroutable, *AMQP_ERRORS)
@@ -113,7 +116,8 @@ class Live:
     """The ring and the one consumer that fills it.
 
     `on_entries` is called with the tenants concerned after entries were added, `on_turn` when the ring was
-    emptied or became ready, `on_channels` when the channels of a tenant changed.
+    emptied or became ready, `on_channels` when the channels of a tenant changed, `on_answer` with dialogue
+    and author when an operator's answer was read.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class Live:
         self.on_entries: Callable[[set[str]], None] = lambda _tenants: None
         self.on_turn: Callable[[], None] = lambda: None
         self.on_channels: Callable[[str], None] = lambda _tenant: None
+        self.on_answer: Callable[[str, str], None] = lambda _conversation, _user: None
         self._seen = Seen()
         self._arrived: deque[DeliveredMessage] = deque()
         self._wake = asyncio.Event()
@@ -154,6 +159,26 @@ class Live:
     def start_position(self) -> Position | None:
         """Where a socket without a past starts: a few seconds back."""
         return self.ring.position_before(self._clock().timestamp() - START_BACK_SECONDS)
+
+    async def tell_user(self, tenant_id: str, user_id: str, event: UiEvent) -> None:
+        """Tell all windows of a user, on every replica, of something that gateway itself decides.
+
+        The word is a convenience: what it says is stored already, so a lost one is no fault.
+        """
+        change = Change(
+            tenant_id=tenant_id,
+            channel_id=None,
+            conversation_id=None,
+            user_id=user_id,
+            v=None,
+            traceparent=None,
+            received_at=None,
+            events=[event],
+        )
+        try:
+            await self._publisher.publish(self._outgoing(BESIDE_KEY, self._envelope([change])))
+        except (PublishUnknown, PublishUnroutable) as exc:
+            log.info("user_not_told", event_type=event.type, reason=type(exc).__name__)
 
     async def run(self) -> None:
         """Follow the stream for ever."""
@@ -296,6 +321,10 @@ class Live:
                 except ValidationError:
                     continue  # deleted or in words we do not know: who may see what is asked of inbox
                 data = to_channel_out(view, self._manifests).model_dump(mode="json")
+            if event.type == MESSAGE_CREATED and change.conversation_id is not None:
+                author = event.data.get("author")
+                if isinstance(author, dict) and author.get("kind") == AuthorKind.OPERATOR:
+                    self.on_answer(change.conversation_id, str(author.get("id")))
             text = json.dumps({"type": event.type, "data": data}, ensure_ascii=False, separators=(",", ":"))
             first = not pushes
             pushes.append(
@@ -313,9 +342,7 @@ class Live:
     async def _mark(self) -> None:
         """Prove again and again that what is published reaches us."""
         while True:
-            marker = FactsEnvelope(
-                type="facts.v1", event_id=new_id(), partition=None, published_at=self._clock(), changes=[]
-            )
+            marker = self._envelope([])
             came_back = asyncio.Event()
             self._markers[marker.event_id] = came_back
             try:
@@ -349,19 +376,32 @@ class Live:
                     raise
 
     async def _publish(self, marker: FactsEnvelope) -> None:
-        outgoing = Outgoing(
-            exchange=FACTS,
-            routing_key=MARKER_KEY,
-            body=marker.model_dump_json().encode(),
-            event_id=marker.event_id,
-            type=marker.type,
-        )
+        outgoing = self._outgoing(MARKER_KEY, marker)
         while True:
             try:
                 return await self._publisher.publish(outgoing)
             except PublishUnknown:
                 # It has a connection of its own, which may come back later than the one we read from.
                 await asyncio.sleep(PUBLISH_AGAIN_SECONDS)
+
+    def _envelope(self, changes: list[Change]) -> FactsEnvelope:
+        return FactsEnvelope(
+            type="facts.v1",
+            event_id=new_id(),
+            partition=None,
+            published_at=self._clock(),
+            changes=changes,
+        )
+
+    @staticmethod
+    def _outgoing(routing_key: str, envelope: FactsEnvelope) -> Outgoing:
+        return Outgoing(
+            exchange=FACTS,
+            routing_key=routing_key,
+            body=envelope.model_dump_json().encode(),
+            event_id=envelope.event_id,
+            type=envelope.type,
+        )
 
     async def _follow_epoch(self) -> None:
         try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter
 
 from msgkit.contracts.access import ADMIN
 from msgkit.contracts.events import Frozen
-from msgkit.contracts.internal_api import TEXT_MAX_CHARS
+from msgkit.contracts.internal_api import ATTACHMENTS_MAX, TEXT_MAX_CHARS
 from msgkit.contracts.manifest import Abilities
 from msgkit.contracts.views import Autoresponder, ChannelSettings, Counters, UserRef
+from msgkit.contracts.words import MessageKind
 from msgkit.runtime.tokens import Caller
 
 SERVICE = "gateway"
@@ -165,15 +167,62 @@ class AutoresponderIn(In):
     off_hours_text: str = Field(default="", max_length=TEXT_MAX_CHARS)
 
 
+class SendIn(In):
+    """An answer or a note: a text, files brought before (`POST /uploads`), or both."""
+
+    client_msg_id: str = Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
+    text: str = Field(default="", max_length=TEXT_MAX_CHARS)
+    attachments: list[Id] = Field(default=[], max_length=ATTACHMENTS_MAX)
+    reply_to: Id | None = None
+    seen_n: int | None = Field(default=None, ge=0, le=2**53)
+    force: bool = False
+    note: bool = False
+
+
+class AssignIn(In):
+    user_id: Id
+
+
+class UploadOut(Frozen):
+    id: str
+    kind: MessageKind
+    name: str
+    mime: str
+    size: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    thumb_url: str | None
+    """A reading address for its owner's preview; good for some minutes."""
+
+
+class FileVariant(StrEnum):
+    FULL = "full"
+    THUMB = "thumb"
+
+
+class FileAddressOut(Frozen):
+    url: str
+    expires_at: datetime
+
+
 Role = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Day = Annotated[str, Field(pattern=r"^(mon|tue|wed|thu|fri|sat|sun)$")]
 Hours = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+
+
+class CommandIn(In):
+    """An entry of the bot's menu; what else a messenger asks of it, the messenger says."""
+
+    command: str = Field(min_length=1, max_length=64)
+    description: str = Field(min_length=1, max_length=256)
 
 
 class ChannelSettingsIn(In):
     roles: list[Role] | None = Field(default=None, max_length=50)
     bot_enabled: bool = False
     welcome: WelcomeIn = WelcomeIn()
+    commands: tuple[CommandIn, ...] = Field(default=(), max_length=100)
     autoresponder: AutoresponderIn = AutoresponderIn()
     hours: dict[Day, Hours] | None = None
     human_agent: bool = False
@@ -184,12 +233,15 @@ class ChannelSettingsIn(In):
         return ChannelSettings.model_validate(current.model_dump() | self.model_dump(exclude_unset=True))
 
 
+Credentials = dict[
+    Annotated[str, Field(min_length=1, max_length=64)], Annotated[SecretStr, Field(max_length=4096)]
+]
+
+
 class ChannelIn(In):
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,40}$")]
     title: str = Field(min_length=1, max_length=100)
-    credentials: dict[
-        Annotated[str, Field(min_length=1, max_length=64)], Annotated[SecretStr, Field(max_length=4096)]
-    ] = Field(max_length=16)
+    credentials: Credentials = Field(max_length=16)
     api_base: str | None = Field(default=None, max_length=500)
     settings: ChannelSettingsIn = ChannelSettingsIn()
 
@@ -197,6 +249,9 @@ class ChannelIn(In):
 class ChannelPatchIn(In):
     title: str | None = Field(default=None, min_length=1, max_length=100)
     settings: ChannelSettingsIn | None = None
+    credentials: Credentials | None = Field(default=None, max_length=16)
+    """New ones of the same account."""
+    enabled: bool | None = None
 
 
 class UsersOut(Frozen):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from msgkit.runtime.objects import require_objects_url
 from msgkit.runtime.settings import KEY_BYTES, ServiceSettings
 
 
@@ -93,6 +95,20 @@ class Settings(ServiceSettings):
     tickets_per_minute_user: float = Field(
         default=60, ge=0, description="New sockets per minute and user; 0: no limit"
     )
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        default=[],
+        description='JSON list of networks, e.g. ["10.0.0.0/8"], whose X-Forwarded-For/-Proto are believed',
+    )
+    objects_url: Annotated[str, AfterValidator(require_objects_url)] = Field(
+        description="Where files lie: file:///folder or s3://bucket/prefix; the same for every service"
+    )
+    upload_max_bytes: int = Field(default=25 * 1024**2, ge=1, le=2 * 1024**3, description="Of one file")
+    upload_seconds: float = Field(default=600, gt=0, description="For one file to come in")
+    uploads_per_minute_user: float = Field(
+        default=60, ge=0, description="Files per minute and user; 0: no limit"
+    )
+    uploads_at_once_user: int = Field(default=10, ge=1, description="Files of one user coming in at once")
+    uploads_at_once: int = Field(default=64, ge=1, description="Files coming in at once on one replica")
     sockets_per_user: int = Field(default=20, ge=1, description="Open windows of one user on one replica")
 
     def origins(self) -> frozenset[str]:

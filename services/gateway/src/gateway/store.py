@@ -1,4 +1,4 @@
-"""MongoDB of the gateway: users, sessions, refresh tokens, tickets, revocations, per-user settings.
+"""MongoDB of the gateway: users, sessions, tokens, tickets, revocations, per-user settings, uploads.
 
 Every call names the tenant, except where the caller has only a secret that decides the tenant (a login,
 a refresh token, a ticket) and where a replica follows the revocations of all its sockets.
@@ -6,16 +6,18 @@ a refresh token, a ticket) and where a replica follows the revocations of all it
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from gateway.schemas import Session, UserSettings
+from msgkit.contracts.internal_api import UploadedFile
 from msgkit.contracts.manifest import ManifestAnnounced
+from msgkit.contracts.words import MessageKind
 from msgkit.runtime.mongo import (
     ASCENDING,
     STORE_ERRORS,
@@ -67,6 +69,38 @@ class Revocation:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file somebody has brought for an answer; measures as found, not as claimed."""
+
+    id: str
+    tenant_id: str
+    user_id: str
+    key: str
+    thumb_key: str | None
+    kind: MessageKind
+    name: str
+    mime: str
+    size_bytes: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
+
+    def as_file(self) -> UploadedFile:
+        return UploadedFile(
+            upload_id=self.id,
+            key=self.key,
+            thumb_key=self.thumb_key,
+            kind=self.kind,
+            name=self.name,
+            mime=self.mime,
+            size_bytes=self.size_bytes,
+            width=self.width,
+            height=self.height,
+            duration_s=self.duration_s,
+        )
+
+
 class LoginTaken(Exception):
     """Two users claim one login name."""
 
@@ -82,6 +116,7 @@ class Store:
         self._settings = database["user_settings"]
         self._attempts = database["login_attempts"]
         self._manifests = database["manifests"]
+        self._uploads = database["uploads"]
 
     async def prepare(self) -> None:
         """Indexes; repeated without effect."""
@@ -94,6 +129,9 @@ class Store:
                 self._sessions, self._refresh, self._tickets, self._revocations, self._attempts
             ):  # fmt: skip
                 await collection.create_index("expires_at", expireAfterSeconds=0)
+            # Only what was sent goes by itself: the objects of the others have to be removed with them.
+            await self._uploads.create_index("forget_at", expireAfterSeconds=0)
+            await self._uploads.create_index("ends_at")
 
     # Connectors
 
@@ -298,6 +336,47 @@ class Store:
             expires_at=found["until"],
         )
 
+    # Uploads
+
+    async def add_upload(self, upload: Upload, ends_at: datetime) -> None:
+        """
+        Args:
+            ends_at: it cannot be used after that.
+        """
+        document = asdict(upload) | {"kind": upload.kind.value, "ends_at": ends_at}
+        document["_id"] = document.pop("id")
+        with _reachable():
+            await self._uploads.insert_one(document)
+
+    async def use_uploads(
+        self, tenant_id: str, user_id: str, upload_ids: Sequence[str], now: datetime, keep: timedelta
+    ) -> list[Upload]:
+        """Those of this user that can be used. From now on they are no waste: a message may name them.
+
+        Args:
+            keep: how long they can be used again, by a repeat of the same message.
+        """
+        mine = {
+            "_id": {"$in": list(upload_ids)},
+            "tenant_id": tenant_id,
+            "user_id": user_id,
+            "ends_at": {"$gt": now},
+        }
+        with _reachable():
+            await self._uploads.update_many(mine, {"$set": {"ends_at": now + keep, "forget_at": now + keep}})
+            return [_upload(doc) async for doc in self._uploads.find(mine)]
+
+    async def ended_uploads(self, before: datetime, limit: int) -> list[Upload]:
+        """Some that ended before this moment without having been sent; of every tenant."""
+        with _reachable():
+            cursor = self._uploads.find({"ends_at": {"$lt": before}, "forget_at": None}).limit(limit)
+            return [_upload(doc) async for doc in cursor]
+
+    async def forget_upload(self, upload_id: str) -> None:
+        """Of one that ended: nobody asks for it any more."""
+        with _reachable():
+            await self._uploads.delete_one({"_id": upload_id, "forget_at": None})
+
     # Limits of login, shared by all replicas
 
     async def count_attempts(self, keys: Iterable[str], expires_at: datetime) -> list[int]:
@@ -343,4 +422,21 @@ def _user(found: Document | None) -> User | None:
         name=found["name"],
         password_hash=found["password_hash"],
         roles=tuple(found["roles"]),
+    )
+
+
+def _upload(found: Document) -> Upload:
+    return Upload(
+        id=found["_id"],
+        tenant_id=found["tenant_id"],
+        user_id=found["user_id"],
+        key=found["key"],
+        thumb_key=found["thumb_key"],
+        kind=MessageKind(found["kind"]),
+        name=found["name"],
+        mime=found["mime"],
+        size_bytes=found["size_bytes"],
+        width=found["width"],
+        height=found["height"],
+        duration_s=found["duration_s"],
     )

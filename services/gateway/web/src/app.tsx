@@ -1,7 +1,7 @@
 /** Which screen: waiting, login, no access, or the desk with its three panes. */
 import { Drawer, Loader } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
-import { useCallback, useState, useSyncExternalStore } from 'react'
+import { lazy, Suspense, useCallback, useState, useSyncExternalStore } from 'react'
 import { ChatList } from './components/chat-list'
 import { ClientPanel } from './components/client-panel'
 import { focusComposer } from './components/composer'
@@ -10,10 +10,14 @@ import { Dialogue } from './components/dialogue'
 import { Header } from './components/header'
 import { ListTabs } from './components/list-tabs'
 import { LoginForm, LoginPage, NoAccessPage } from './components/login'
+import { Notices } from './components/notices'
 import { Question } from './components/question'
 import { cx, useDesk, useRoute } from './hooks'
 import { t } from './i18n'
+import { useWindowKeys } from './keys'
 import styles from './app.module.css'
+
+const ChannelsScreen = lazy(() => import('./components/channels/channels-screen'))
 
 export function App() {
   const desk = useDesk()
@@ -25,6 +29,7 @@ export function App() {
   return (
     <>
       <Window />
+      <Notices />
       {session === 'active' ? <ConnectionStrip /> : (
         <Question title={t.login.expired} onClose={null}>
           <p className={styles.hint}>{t.login.expiredHint}</p>
@@ -37,7 +42,8 @@ export function App() {
 
 function Window() {
   const desk = useDesk()
-  const { list, chat } = useRoute()
+  const { list, chat, screen } = useRoute()
+  useWindowKeys()
   const wide = useMediaQuery('(min-width: 1181px)', true, { getInitialValueInEffect: false })
   const [panel, setPanel] = useState(false)
   const open = useCallback((id: string) => {
@@ -50,6 +56,14 @@ function Window() {
     desk.wantsComposer = typing
     desk.router.go({ list: desk.router.current.list, chat: id })
   }, [desk])
+  if (screen === 'channels') {
+    return (
+      <div className={cx(styles.window, styles.alone)}>
+        <div className={styles.header}><Header /></div>
+        <Suspense fallback={<Starting text={t.starting} />}><ChannelsScreen /></Suspense>
+      </div>
+    )
+  }
   return (
     <div className={cx(styles.window, chat !== null && styles.opened)}>
       <div className={styles.header}><Header /></div>

@@ -1,13 +1,18 @@
 /** The operator's desk: builds the parts of the window once and ties them together. */
 import { Api } from './api'
+import { Deeds } from './deeds'
 import { Live } from './live'
 import { Loading } from './loading'
+import { Media } from './media'
+import { Presenting } from './presenting'
 import { Reading } from './reading'
 import { Router } from './route'
 import { FRESH_MS, Sending } from './sending'
 import { Refused, Session, Unreachable } from './session'
 import { LiveSocket } from './socket'
 import { Store } from './store/store'
+import { lookAtPhoto, sender } from './transfer'
+import { Uploads } from './uploads'
 
 declare const __BUILD__: string
 
@@ -26,6 +31,10 @@ export class Desk {
   readonly loading: Loading
   readonly sending: Sending
   readonly reading: Reading
+  readonly uploads: Uploads
+  readonly media: Media
+  readonly deeds: Deeds
+  readonly presenting: Presenting
   /** Whoever opened the chat means to write; the composer asks when it appears. */
   wantsComposer = false
   readonly #live: Live
@@ -46,8 +55,18 @@ export class Desk {
     this.store = new Store(localStorage, soon)
     this.api = new Api(this.session)
     this.loading = new Loading(this.api, this.store)
-    this.sending = new Sending({ api: this.api, store: this.store, now: () => Date.now(), newId })
+    this.uploads = new Uploads({
+      signals: this.store.signals,
+      send: sender(this.session, `${root.href}/uploads`),
+      look: lookAtPhoto,
+      release: (preview) => URL.revokeObjectURL(preview),
+      newKey: newId,
+    })
+    this.sending = new Sending({ api: this.api, store: this.store, uploads: this.uploads, now: () => Date.now(), newId })
     this.reading = new Reading(this.api, this.store)
+    this.media = new Media(this.api, this.store.signals, () => Date.now(), new URL('.', document.baseURI).href)
+    this.deeds = new Deeds({ api: this.api, store: this.store, onUnread: (chat, inSeq) => this.#unread(chat, inSeq) })
+    this.presenting = new Presenting((frame) => this.#socket.tell(frame), () => Date.now())
     this.#live = new Live({
       api: this.api,
       store: this.store,
@@ -68,6 +87,7 @@ export class Desk {
       onState: (state) => this.#connect(state === 'live'),
       onReady: (resumed) => this.#ready(resumed),
       onBatch: (events, pos) => this.#live.take(events, pos),
+      onGlimpse: (event) => this.store.apply(event),
       onTicketRefused: (error) => this.#ticketRefused(error),
       onUnauthorised: () => void this.session.refresh().catch(() => undefined),
     })
@@ -80,7 +100,11 @@ export class Desk {
   start(): void {
     this.session.subscribe(() => this.#sessionTurned())
     window.addEventListener('online', () => this.#wake())
-    document.addEventListener('visibilitychange', () => { if (!document.hidden) this.#wake() })
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden) this.#wake()
+      this.#look()
+    })
+    this.router.subscribe(() => this.#look())
     void this.#restore()
   }
 
@@ -120,6 +144,8 @@ export class Desk {
         this.#rest()
         this.store.clear()
         this.reading.clear()
+        this.uploads.clear()
+        this.media.clear()
         this.#enter('starting')
         break
       }
@@ -146,6 +172,8 @@ export class Desk {
 
   #ready(resumed: boolean): void {
     clearTimeout(this.#patience)
+    this.presenting.again()
+    this.#look()
     if (resumed && this.#phase === 'ready') this.#resume()
     else void this.#live.fill()
   }
@@ -160,6 +188,18 @@ export class Desk {
     }
     if (this.#phase !== 'ready') this.#enter('ready')
     this.#resume()
+  }
+
+  /** A hidden tab looks at nothing. */
+  #look(): void {
+    this.presenting.looks(document.hidden ? null : this.router.current.chat)
+  }
+
+  /** The chat is left, else its messages in view would be read again a second later. */
+  #unread(chat: string, inSeq: number): void {
+    this.reading.forget(chat)
+    if (this.router.current.chat === chat) this.router.go({ ...this.router.current, chat: null })
+    this.store.conversations.lower(chat, inSeq)
   }
 
   #resume(): void {
@@ -180,6 +220,7 @@ export class Desk {
 
   #connect(connected: boolean): void {
     this.#connected = connected
+    if (!connected) this.store.presence.clear()
     this.store.signals.touch('connection')
   }
 

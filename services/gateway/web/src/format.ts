@@ -49,6 +49,14 @@ export function counter(count: number | undefined): string {
   return count === undefined ? '' : count > 999 ? '999+' : String(count)
 }
 
+/** 0:07, 3:20, 1:02:05. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds))
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+  const tail = String(rest).padStart(2, '0')
+  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${tail}` : `${minutes}:${tail}`
+}
+
 export function badge(count: number): string {
   return count > 99 ? '99+' : String(count)
 }

@@ -34,6 +34,14 @@ export function useNow(): number {
   return now
 }
 
+/** A dialog gives the focus back to whatever opened it; Mantine does so only for dialogs that were there before. */
+export function useReturnFocus(): void {
+  const [opener] = useState(() => document.activeElement)
+  useEffect(() => () => {
+    if (opener instanceof HTMLElement && opener.isConnected) opener.focus({ preventScroll: true })
+  }, [opener])
+}
+
 export function cx(...names: (string | false | undefined | null)[]): string {
   return names.filter(Boolean).join(' ')
 }

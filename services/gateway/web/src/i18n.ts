@@ -69,7 +69,47 @@ const failures: Record<string, string> = {
   not_found: 'Чат більше недоступний',
   http_404: 'Чат більше недоступний',
   forbidden: 'Немає прав на цей чат',
+  upload_failed: 'Файл не вдалося завантажити. Спробуйте ще раз',
+  unknown_upload: 'Файл більше не зберігається. Прикріпіть його знову',
+  too_large: 'Файл завеликий',
+  http_413: 'Файл завеликий',
 }
+
+/** What happened to a message, in the log's words. */
+const trailEvents: Record<string, string> = {
+  'message.came': 'Надійшло від клієнта',
+  'message.edited': 'Змінено клієнтом',
+  'answer.ordered': 'Прийнято до надсилання',
+  'answer.reordered': 'Надсилається ще раз',
+  'answer.deleted': 'Видалено',
+  'note.written': 'Нотатка',
+  'delivery.changed': 'Стан доставки',
+  'fate.decided': 'Рішення оператора',
+  'attachment.settled': 'Файл оброблено',
+  'dialogue.taken_over': 'Надсилання скасовано',
+}
+
+const UNITS = ['Б', 'КБ', 'МБ', 'ГБ']
+
+/** 950 КБ, 4,8 МБ, 25 МБ. */
+export function fileSize(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1024
+    unit += 1
+  }
+  return `${value.toLocaleString('uk-UA', { maximumFractionDigits: unit > 1 && value < 10 ? 1 : 0 })} ${UNITS[unit]}`
+}
+
+/** «Світлана», «Світлана та Олег», «Світлана, Олег та ще 2». */
+function together(names: readonly string[]): string {
+  if (names.length <= 1) return names[0] ?? ''
+  if (names.length === 2) return `${names[0]} та ${names[1]}`
+  return names.length === 3 ? `${names[0]}, ${names[1]} та ${names[2]}` : `${names[0]}, ${names[1]} та ще ${names.length - 2}`
+}
+
+const typing = (names: readonly string[]) => `${together(names)} ${names.length > 1 ? 'друкують' : 'друкує'}`
 
 export const uk = {
   title: 'Чати',
@@ -77,7 +117,8 @@ export const uk = {
   kinds,
   states,
   channelKind: (kind: string) => channelKinds[kind] ?? kind,
-  failure: (code: string | undefined) => failures[code ?? ''] ?? 'Не вдалося надіслати. Спробуйте ще раз',
+  failure: (code: string | undefined, said?: string | null) => failures[code ?? ''] ?? said ?? 'Не вдалося надіслати. Спробуйте ще раз',
+  typing,
   you: 'Ви:',
   byBot: 'Бот:',
   login: {
@@ -113,6 +154,7 @@ export const uk = {
     light: 'Світла',
     dark: 'Темна',
     account: 'Обліковий запис',
+    channels: 'Канали',
   },
   list: {
     landmark: 'Списки чатів',
@@ -154,7 +196,22 @@ export const uk = {
     remove: 'Видалити',
     send: 'Надіслати',
     held: 'Не надіслано вчасно. Надіслати зараз?',
-    cannotRetry: 'Повторити не вдалося. Надішліть новим повідомленням.',
+    lostFiles: 'Не надіслано: сторінку перезавантажили раніше, ніж файли дійшли. Прикріпіть їх знову.',
+    takeBack: 'Повернути текст',
+    unknown: 'Невідомо, чи дійшло. Перевірте в месенджері й вирішіть:',
+    asSent: 'Вважати надісланим',
+    sendAgain: 'Надіслати ще раз',
+    asFailed: 'Вважати ненадісланим',
+    resolveHint: 'Месенджер не відповів. Якщо надіслати ще раз, клієнт може отримати повідомлення двічі.',
+    buttons: 'Кнопки під повідомленням',
+    more: 'Дії з повідомленням',
+    copy: 'Копіювати',
+    copied: 'Скопійовано',
+    reply: 'Відповісти',
+    unreadFrom: 'Позначити непрочитаним звідси',
+    trail: 'Шлях повідомлення',
+    drop: 'Перетягніть файли сюди',
+    dropHint: 'Вони підуть до клієнта разом із вашим текстом',
     you: 'Ви',
     bot: 'Бот',
     autoresponder: 'Автовідповідь',
@@ -164,15 +221,103 @@ export const uk = {
     arrived: (name: string, text: string) => `${name}: ${text}`,
     request: (number: number) => `Звернення № ${number}`,
   },
+  media: {
+    photoOf: (name: string) => `Фото: ${name}`,
+    photo: 'Фото',
+    open: 'Відкрити фото',
+    video: 'Відео',
+    playVideo: 'Дивитися відео',
+    play: 'Слухати',
+    pause: 'Пауза',
+    position: 'Перемотати',
+    download: 'Завантажити',
+    pending: 'Файл завантажується…',
+    lost: (why: string | null | undefined) => `Файл втрачено: ${why || 'месенджер його більше не зберігає'}`,
+    gone: 'Файл недоступний',
+    failed: 'Не вдалося відкрити файл.',
+    again: 'Повторити',
+    noName: 'Файл без назви',
+    sticker: 'Стікер',
+    location: 'Геолокація',
+    onMap: 'Відкрити на карті',
+    provedPhone: 'підтверджений номер',
+    noPhone: 'без номера',
+    close: 'Закрити',
+    previous: 'Попереднє фото',
+    next: 'Наступне фото',
+    ofAll: (at: number, all: number) => `${at} з ${all}`,
+    sending: (percent: number) => `Надсилається файл: ${percent} %`,
+    cancel: 'Скасувати надсилання файлу',
+    album: (count: number) => plural(count, { one: 'файл', few: 'файли', many: 'файлів' }),
+  },
+  attach: {
+    button: 'Прикріпити файли',
+    tray: 'Файли до повідомлення',
+    remove: (name: string) => `Прибрати ${name}`,
+    retry: (name: string) => `Повторити ${name}`,
+    uploading: (percent: number) => `${percent} %`,
+    waiting: 'у черзі',
+    checking: 'перевіряється',
+    failed: 'не завантажено',
+    empty: (name: string) => `«${name}» порожній. Оберіть інший файл.`,
+    tooBig: (name: string, limit: string) => `«${name}» завеликий: цей канал приймає до ${limit}. Стисніть файл або надішліть посилання.`,
+    unsupported: (name: string) => `«${name}»: цей канал не приймає такі файли.`,
+    tooMany: (limit: number) => `До одного повідомлення можна додати ${plural(limit, { one: 'файл', few: 'файли', many: 'файлів' })}. Решту надішліть наступним.`,
+    noteOnly: 'До нотатки файли не додаються. Поверніться до відповіді клієнту.',
+  },
+  deeds: {
+    claim: 'Взяти собі',
+    takeover: 'Прийняти чат',
+    assign: 'Передати…',
+    release: 'Відпустити',
+    wait: 'В очікування',
+    close: 'Завершити',
+    reopen: 'Відкрити знову',
+    toBot: 'Повернути боту',
+    more: 'Дії з чатом',
+    mine: 'Відповідаєте ви',
+    heldBy: (name: string) => `Відповідає ${name}`,
+    assigned: (name: string) => `Чат передано: ${name}`,
+    released: 'Чат відпущено',
+    returned: 'Чат повернуто боту',
+    waiting: 'Чат перенесено в очікування',
+    closed: 'Чат завершено',
+    undo: 'Скасувати',
+    failed: 'Не вдалося. Спробуйте ще раз.',
+    forbidden: 'Немає прав на цю дію.',
+    assignTitle: 'Кому передати чат?',
+    findPerson: 'Ім\'я співробітника',
+    noPeople: 'Нікого не знайдено',
+    since: (time: string) => `Так із ${time}.`,
+    loadFailed: 'Не вдалося завантажити. Спробуйте ще раз.',
+    viewers: (names: readonly string[]) => `Зараз у чаті: ${together(names)}`,
+  },
+  trail: {
+    title: 'Шлях повідомлення',
+    event: (event: string) => trailEvents[event] ?? event,
+    trace: 'Номер для підтримки',
+    empty: 'Кроків ще немає',
+  },
+  notices: { landmark: 'Сповіщення', close: 'Закрити сповіщення' },
   composer: {
     label: 'Повідомлення',
-    placeholder: 'Напишіть повідомлення…',
+    noteLabel: 'Нотатка для колег',
+    notePlaceholder: 'Нотатка для колег. Клієнт її не побачить…',
+    noteMode: 'Нотатка',
+    noteOn: 'Писати нотатку для колег',
+    noteOff: 'Повернутися до відповіді клієнту',
+    saveNote: 'Зберегти нотатку',
+    replying: (name: string) => `Відповідь: ${name}`,
+    cancelReply: 'Не відповідати на це повідомлення',
+    placeholder: 'Повідомлення…',
     send: 'Відправити',
     hint: 'Enter надсилає, Shift+Enter: новий рядок',
     blocked: 'Бот заблоковано користувачем!',
     blockedHint: 'Писати можна буде, щойно клієнт знову відкриє бота.',
     windowClosed: 'Час для відповіді в цьому каналі минув. Дочекайтеся нового повідомлення клієнта.',
-    disconnected: 'Канал відключено. Підключити його знову може адміністратор.',
+    disconnected: 'Канал відключено',
+    disconnectedHint: 'Підключити його знову може адміністратор.',
+    toChannels: 'До каналів',
     withBot: 'З клієнтом спілкується бот. Ваша відповідь передасть чат вам.',
     closed: 'Чат завершено.',
     left: (left: number) => `Залишилося ${plural(left, { one: 'символ', few: 'символи', many: 'символів' })}`,
@@ -180,7 +325,8 @@ export const uk = {
   },
   collision: {
     title: 'Клієнту вже відповіли',
-    text: (name: string) => `${name || 'Колега'} щойно відповів(ла). Надіслати все одно?`,
+    text: (name: string) => `${name ? `Щойно відповіли: ${name}` : 'Колега щойно відповів'}. Надіслати все одно?`,
+    unseen: 'Чого ви ще не бачили:',
     yours: 'Ваш текст:',
     send: 'Надіслати все одно',
     edit: 'Повернути в чернетку',

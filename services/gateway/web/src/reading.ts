@@ -34,6 +34,12 @@ export class Reading {
     for (const id of this.#seen.keys()) void this.#tell(id)
   }
 
+  /** The mark was taken back: what was seen before counts no more. */
+  forget(id: string): void {
+    this.#seen.delete(id)
+    this.#told.delete(id)
+  }
+
   clear(): void {
     this.#seen.clear()
     this.#told.clear()

@@ -1,20 +1,24 @@
-/** The address of the screen: `#/active/c/<id>`. Reload and Back restore it under any mount path. */
+/** The address of the screen: `#/active/c/<id>`, `#/channels`. Reload and Back restore it under any mount path. */
 import { LIST_NAMES, type ListName } from './wire'
 
 export interface Route {
   list: ListName
   chat: string | null
+  /** The administrator's screen over the chats. */
+  screen?: 'channels'
 }
 
 export function parseRoute(hash: string): Route {
   const [, list, c, chat] = hash.replace(/^#/, '').split('/')
+  if (list === 'channels') return { list: 'active', chat: null, screen: 'channels' }
   return {
     list: LIST_NAMES.find((name) => name === list) ?? 'active',
     chat: c === 'c' && chat ? decode(chat) : null,
   }
 }
 
-export function formatRoute({ list, chat }: Route): string {
+export function formatRoute({ list, chat, screen }: Route): string {
+  if (screen) return `#/${screen}`
   return chat === null ? `#/${list}` : `#/${list}/c/${encodeURIComponent(chat)}`
 }
 

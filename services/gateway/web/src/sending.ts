@@ -1,9 +1,9 @@
 /** Sends what the operator wrote: at once on the screen, in order per chat, never twice. */
 import type { Api } from './api'
 import { Refused, Unreachable } from './session'
-import { lastN } from './store/dialogues'
 import type { Pending } from './store/outbox'
 import type { Store } from './store/store'
+import type { Uploads } from './uploads'
 import type { Message } from './wire'
 
 /** A text this young goes by itself after a lost connection or a reload; an older one asks first. */
@@ -14,8 +14,17 @@ const LONGEST_DELAY_MS = 15_000
 export interface SendingParts {
   api: Api
   store: Store
+  uploads: Uploads
   now: () => number
   newId: () => string
+}
+
+/** What may go with a text. */
+export interface Written {
+  note?: boolean
+  replyTo?: Message
+  /** How the window names whoever is quoted. */
+  quoted?: string
 }
 
 export class Sending {
@@ -26,27 +35,70 @@ export class Sending {
 
   constructor(parts: SendingParts) {
     this.#parts = parts
+    parts.uploads.onSettled((chat) => this.#uploaded(chat))
   }
 
-  write(conversationId: string, text: string, seenN: number): void {
-    const { store, now, newId } = this.#parts
+  /** Sends a text with the files that lie in the composer; the bubble stands at once, the files may still be on their way. */
+  write(conversationId: string, text: string, seenN: number, { note, replyTo, quoted }: Written = {}): void {
+    const { store, uploads, now, newId } = this.#parts
+    const files = note ? [] : uploads.take(conversationId)
     store.outbox.put({
-      client_msg_id: newId(), text, seen_n: seenN, conversation_id: conversationId, created_ms: now(), state: 'sending',
+      client_msg_id: newId(), text, seen_n: seenN, conversation_id: conversationId, created_ms: now(),
+      state: files.length > 0 ? 'uploading' : 'sending',
+      ...(files.length > 0 ? { files: files.map(({ key, name, size, kind, width, height }) => ({ key, name, size, kind, width, height })) } : {}),
+      ...(note ? { note } : {}),
+      ...(replyTo ? { reply_to: replyTo.id, quote: { text: replyTo.text, author: quoted ?? '' } } : {}),
     })
+    this.#uploaded(conversationId)
     void this.#drain(conversationId)
   }
 
   /** «Повторити», «Надіслати все одно»: the same client id, so the server can never make two of it. */
   again(clientMsgId: string, force = false): void {
-    const pending = this.#parts.store.outbox.find(clientMsgId)
+    const { store, uploads, now } = this.#parts
+    const pending = store.outbox.find(clientMsgId)
     if (!pending) return
-    const { code: _code, colleague: _colleague, ...rest } = pending
-    this.#parts.store.outbox.put({ ...rest, state: 'sending', created_ms: this.#parts.now(), ...(force ? { force } : {}) })
+    const { code: _code, reason: _reason, unseen: _unseen, ...rest } = pending
+    const uploading = pending.files !== undefined && pending.attachments === undefined
+    store.outbox.put({ ...rest, state: uploading ? 'uploading' : 'sending', created_ms: now(), ...(force ? { force } : {}) })
+    if (uploading) {
+      for (const file of pending.files ?? []) uploads.retry(file.key)
+      this.#uploaded(pending.conversation_id)
+    }
     void this.#drain(pending.conversation_id)
   }
 
   discard(clientMsgId: string): void {
-    this.#parts.store.outbox.remove(clientMsgId)
+    const { store, uploads } = this.#parts
+    for (const file of store.outbox.find(clientMsgId)?.files ?? []) uploads.cancel(file.key)
+    store.outbox.remove(clientMsgId)
+  }
+
+  /** Takes an unsent message back for editing: its files return into the composer. Returns its text. */
+  takeBack(clientMsgId: string): string {
+    const { store, uploads } = this.#parts
+    const pending = store.outbox.find(clientMsgId)
+    if (!pending) return ''
+    uploads.giveBack(pending.conversation_id, (pending.files ?? []).map((file) => file.key))
+    store.outbox.remove(clientMsgId)
+    return pending.text
+  }
+
+  /** One file of a message on its way is not wanted after all. With the last one the whole message stops; its text is kept. */
+  dropFile(clientMsgId: string, key: string): void {
+    const { store, uploads } = this.#parts
+    const pending = store.outbox.find(clientMsgId)
+    if (!pending?.files || pending.attachments) return
+    uploads.cancel(key)
+    const files = pending.files.filter((file) => file.key !== key)
+    if (files.length === 0) {
+      const chat = pending.conversation_id
+      store.outbox.remove(clientMsgId)
+      store.drafts.set(chat, [pending.text, store.drafts.get(chat)].filter(Boolean).join('\n'))
+      return
+    }
+    store.outbox.put({ ...pending, files })
+    this.#uploaded(pending.conversation_id)
   }
 
   /** After start and reconnect: everything waiting goes now. */
@@ -54,20 +106,26 @@ export class Sending {
     const wake = this.#wake
     this.#wake = []
     for (const go of wake) go()
+    this.#parts.uploads.resume()
     for (const pending of this.#parts.store.outbox.all()) void this.#drain(pending.conversation_id)
   }
 
-  /** Sends a failed message again: the same one where the server can, else its text as a new one. False if neither went. */
-  async retry(message: Message): Promise<boolean> {
-    const { api, store } = this.#parts
-    try {
-      store.dialogues.put(await api.retry(message.id))
-      return true
-    } catch (error) {
-      const unknown = error instanceof Refused && (error.status === 404 || error.status === 405)
-      if (!unknown || !message.text) return false
-      this.write(message.conversation_id, message.text, lastN(store.dialogues.get(message.conversation_id)?.items ?? []))
-      return true
+  /** Messages whose files have all been taken in may go; one that failed stops its message. */
+  #uploaded(chat: string): void {
+    const { outbox } = this.#parts.store
+    for (const pending of outbox.of(chat)) {
+      if (!pending.files || (pending.state !== 'uploading' && pending.state !== 'failed') || pending.attachments) continue
+      const tasks = pending.files.map((file) => this.#parts.uploads.find(file.key))
+      const failed = tasks.find((task) => task?.state === 'failed')
+      if (tasks.every((task) => task?.state === 'ready')) {
+        const { code: _code, reason: _reason, ...rest } = pending
+        this.#parts.uploads.remember(pending.client_msg_id, pending.files.map((file) => file.key))
+        // The ids are kept with the message: from here on even a reload loses nothing.
+        outbox.put({ ...rest, state: 'sending', attachments: tasks.map((task) => task?.upload?.id ?? '') })
+        void this.#drain(chat)
+      } else if (failed && failed.code !== 'unreachable' && pending.state === 'uploading') {
+        outbox.put({ ...pending, state: 'failed', code: failed.code ?? 'failed', ...(failed.reason ? { reason: failed.reason } : {}) })
+      }
     }
   }
 
@@ -88,10 +146,12 @@ export class Sending {
 
   /** One try. Returns how long to wait before the next one, or null when this text is settled. */
   async #send(pending: Pending, failures: number): Promise<number | null> {
-    const { api, store, now } = this.#parts
-    const { client_msg_id, text, seen_n, conversation_id } = pending
+    const { api, store, uploads, now } = this.#parts
+    const { client_msg_id, text, seen_n, conversation_id, attachments, reply_to, note } = pending
+    const body = { client_msg_id, text, seen_n, ...(attachments ? { attachments } : {}), ...(reply_to ? { reply_to } : {}), ...(note ? { note } : {}) }
     try {
-      const message = await api.send(conversation_id, { client_msg_id, text, seen_n }, pending.force === true)
+      const message = await api.send(conversation_id, body, pending.force === true)
+      if (pending.files) uploads.sent(pending.files.map((file) => file.key))
       store.dialogues.put(message)
       store.outbox.remove(client_msg_id)
       return null
@@ -99,7 +159,7 @@ export class Sending {
       // The socket may have brought the message before the answer got lost.
       if (!store.outbox.find(client_msg_id)) return null
       if (error instanceof Refused && error.status === 409 && error.code === 'colleague_replied') {
-        store.outbox.put({ ...pending, state: 'asking', colleague: colleague(error.body) })
+        store.outbox.put({ ...pending, state: 'asking', unseen: unseen(error.body) })
         return null
       }
       const passing = error instanceof Unreachable || (error instanceof Refused && (error.status >= 500 || error.status === 429 || error.status === 401))
@@ -107,7 +167,10 @@ export class Sending {
         const asked = error instanceof Refused ? error.retryAfterSeconds : null
         return asked === null ? Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures) : asked * 1000
       }
-      store.outbox.put({ ...pending, state: 'failed', code: error instanceof Refused ? error.code : 'unreachable' })
+      const said = error instanceof Refused ? error.body['detail'] : null
+      store.outbox.put({
+        ...pending, state: 'failed', code: error instanceof Refused ? error.code : 'unreachable', ...(typeof said === 'string' ? { reason: said } : {}),
+      })
       return null
     }
   }
@@ -120,7 +183,6 @@ export class Sending {
   }
 }
 
-function colleague(body: Record<string, unknown>): string {
-  const messages = Array.isArray(body['messages']) ? (body['messages'] as Message[]) : []
-  return messages.find((message) => message.author.name)?.author.name ?? ''
+function unseen(body: Record<string, unknown>): Message[] {
+  return Array.isArray(body['messages']) ? (body['messages'] as Message[]) : []
 }

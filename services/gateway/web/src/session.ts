@@ -88,18 +88,23 @@ export class Session {
   }
 
   /** Does one call with the token; renews it before its end, and once more on 401. */
-  async call(method: string, path: string, body?: unknown): Promise<unknown> {
-    if (this.#parts.now() > this.#endsMs - SPARE_SECONDS * 1000) await this.refresh()
-    const used = this.#token
-    if (!used) throw new Refused(401, 'session_ended', null, {})
+  async call(method: string, path: string, body?: unknown, extra: Record<string, string> = {}): Promise<unknown> {
+    const used = await this.token()
     try {
-      return await this.#request(method, path, body)
+      return await this.#request(method, path, body, extra)
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 401) throw error
       if (used === this.#token) await this.refresh()
       if (!this.#token) throw error
-      return await this.#request(method, path, body)
+      return await this.#request(method, path, body, extra)
     }
+  }
+
+  /** A token that still holds; for what cannot go through `call`, an upload with its progress. */
+  async token(): Promise<string> {
+    if (this.#parts.now() > this.#endsMs - SPARE_SECONDS * 1000) await this.refresh()
+    if (!this.#token) throw new Refused(401, 'session_ended', null, {})
+    return this.#token
   }
 
   #take(tokens: Tokens): void {
@@ -128,8 +133,8 @@ export class Session {
     return this.#request('POST', path, body)
   }
 
-  async #request(method: string, path: string, body?: unknown): Promise<unknown> {
-    const headers: Record<string, string> = { Accept: 'application/json' }
+  async #request(method: string, path: string, body?: unknown, extra: Record<string, string> = {}): Promise<unknown> {
+    const headers: Record<string, string> = { Accept: 'application/json', ...extra }
     if (this.#token) headers['Authorization'] = `Bearer ${this.#token}`
     if (body !== undefined) headers['Content-Type'] = 'application/json'
     let answer: Response
@@ -147,15 +152,20 @@ export class Session {
     } catch (error) {
       throw new Unreachable(`${method} ${path}`, { cause: error })
     }
-    const value = parse(text)
-    if (answer.ok) return value
-    const problem = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-    const code = typeof problem['code'] === 'string' ? problem['code'] : `http_${answer.status}`
-    throw new Refused(answer.status, code, Number.parseInt(answer.headers.get('Retry-After') ?? '', 10) || null, problem)
+    if (answer.ok) return parse(text)
+    throw refusal(answer.status, text, answer.headers.get('Retry-After'))
   }
 }
 
-function parse(text: string): unknown {
+/** What an answer with an error says. */
+export function refusal(status: number, text: string, retryAfter: string | null): Refused {
+  const value = parse(text)
+  const problem = typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  const code = typeof problem['code'] === 'string' ? problem['code'] : `http_${status}`
+  return new Refused(status, code, Number.parseInt(retryAfter ?? '', 10) || null, problem)
+}
+
+export function parse(text: string): unknown {
   try {
     return text ? JSON.parse(text) : null
   } catch {

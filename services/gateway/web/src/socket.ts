@@ -18,6 +18,8 @@ export interface SocketParts {
   /** `false`: what was missed is not coming, everything must be fetched anew. */
   onReady: (resumed: boolean) => void
   onBatch: (events: readonly LiveEvent[], pos: number) => void
+  /** What colleagues do right now: it has no position and is never replayed. */
+  onGlimpse: (event: LiveEvent) => void
   /** Returns whether to go on trying. */
   onTicketRefused: (error: unknown) => boolean
   onUnauthorised: () => void
@@ -69,6 +71,11 @@ export class LiveSocket {
     this.#position = null
     this.#attempts = 0
     this.#set('off')
+  }
+
+  /** Says something that is worth nothing later: without a live connection it is dropped. */
+  tell(frame: ClientFrame): void {
+    if (this.#state === 'live') this.#say(frame)
   }
 
   /** The network or the tab came back: do not sit out the back-off, do not trust a silent connection. */
@@ -143,6 +150,11 @@ export class LiveSocket {
         break
       }
       case 'ping': this.#say({ type: 'pong' }); break
+      case 'typing':
+      case 'presence': {
+        this.#parts.onGlimpse({ type: frame.type, data: frame.data ?? frame } as LiveEvent)
+        break
+      }
       case 'error': {
         if (frame.code === 'unauthorized') this.#parts.onUnauthorised()
         this.#again()

@@ -20,14 +20,63 @@ export interface Counters {
   blue: number
 }
 
+/** `text` and `caption` count UTF-16 code units, `album` files, all else bytes: `file` for any, `image` for photos … */
+export type Limits = Partial<Record<'text' | 'caption' | 'album' | 'file' | MessageKind, number>>
+
 export interface Channel {
   id: string
   kind: string
   title: string
   connected?: boolean
-  /** `text`: the longest message, in UTF-16 code units. */
-  limits?: { text?: number }
-  abilities?: Record<string, unknown>
+  /** What is wrong and the one fix, for whoever may mend it. */
+  problem?: string | null
+  limits?: Limits
+  abilities?: { typing?: boolean; receipts?: boolean; media_kinds?: string[] } | null
+}
+
+/** A channel as its administrator sees it. Credentials never come back, only their end. */
+export interface ChannelDetails extends Channel {
+  state: string
+  account_name: string | null
+  credentials_hint: string | null
+  webhook_url: string | null
+  created_at: string
+  rev: number
+}
+
+export interface ChannelHealth {
+  state: string
+  connected: boolean
+  receiving?: 'webhook' | 'polling' | null
+  problem: string | null
+  checked_at: string
+}
+
+export interface CredentialField {
+  title?: string
+  description?: string
+  writeOnly?: boolean
+}
+
+export interface ChannelKind {
+  kind: string
+  title: string
+  available: boolean
+  /** `x-api-bases`: other addresses of the messenger's API that may be chosen; a demo offers its sandbox. */
+  credentials_schema: { required?: string[]; properties?: Record<string, CredentialField>; 'x-api-bases'?: string[] }
+}
+
+export interface NewChannel {
+  kind: string
+  title: string
+  credentials: Record<string, string>
+  api_base?: string
+}
+
+export interface ChannelChange {
+  title?: string
+  credentials?: Record<string, string>
+  enabled?: boolean
 }
 
 export interface Bootstrap {
@@ -48,6 +97,7 @@ export interface LastMessage {
   text: string
   kind: MessageKind
   direction: Direction
+  author?: Author
   at: string
   state?: SendState
 }
@@ -86,6 +136,48 @@ export type SendState = 'queued' | 'sending' | 'sent' | 'delivered' | 'read' | '
 export type MessageKind =
   | 'text' | 'image' | 'video' | 'audio' | 'voice' | 'file' | 'sticker' | 'location' | 'contact' | 'unsupported'
 
+export interface Author {
+  kind: 'client' | 'operator' | 'bot' | 'autoresponder' | 'system'
+  id?: string | null
+  name?: string | null
+}
+
+/** A file of a message. `url` and `thumb_url` are API paths that give a signed reading address. */
+export interface Attachment {
+  id: string
+  kind: MessageKind
+  name?: string | null
+  mime?: string | null
+  /** Bytes. */
+  size?: number | null
+  width?: number | null
+  height?: number | null
+  duration_s?: number | null
+  state: 'pending' | 'ready' | 'lost'
+  problem?: string | null
+  url?: string | null
+  thumb_url?: string | null
+}
+
+export interface MapPlace {
+  latitude: number
+  longitude: number
+  title: string | null
+  address: string | null
+}
+
+export interface SharedContact {
+  name: string
+  phone: string | null
+  /** The messenger proves that it is the sender's own number. */
+  is_own: boolean
+}
+
+export interface MessageButton {
+  text: string
+  url?: string | null
+}
+
 export interface Message {
   id: string
   n: number
@@ -94,9 +186,18 @@ export interface Message {
   request_id?: string | null
   client_msg_id?: string | null
   direction: Direction
-  author: { kind: 'client' | 'operator' | 'bot' | 'autoresponder' | 'system'; id?: string | null; name?: string | null }
+  author: Author
   kind: MessageKind
   text: string
+  attachments?: Attachment[]
+  place?: MapPlace | null
+  shared_contact?: SharedContact | null
+  /** Rows of buttons under a message of ours. */
+  buttons?: MessageButton[][]
+  /** Messages of one album. */
+  group_id?: string | null
+  quote?: { text: string; author: string } | null
+  versions?: { text: string; at: string }[]
   created_at: string
   provider_time?: string | null
   late?: boolean
@@ -119,11 +220,52 @@ export interface Tokens {
   expires_in: number
 }
 
+export interface Trail {
+  message_id: string
+  steps: { at: string; event: string; state: string | null; author: string | null; detail: string | null; trace_id: string | null }[]
+}
+
+/** A file the server has taken in for an answer. */
+export interface Upload {
+  id: string
+  kind: MessageKind
+  name: string
+  mime: string
+  size: number
+  width?: number | null
+  height?: number | null
+  duration_s?: number | null
+  thumb_url?: string | null
+}
+
+export interface SignedAddress {
+  url: string
+  expires_at: string
+}
+
 export interface SendBody {
   client_msg_id: string
   text: string
+  /** Ids of uploads. */
+  attachments?: string[]
+  reply_to?: string
+  /** Only for colleagues; never goes to the client. */
+  note?: boolean
   /** The largest `n` the author had seen when this text was begun. */
   seen_n: number
+}
+
+/** A colleague writes in a chat, for so many seconds from now. */
+export interface TypingSignal {
+  conversation_id: string
+  user: Person
+  ttl_s: number
+}
+
+/** Which colleagues look at a chat now. */
+export interface ViewersSignal {
+  conversation_id: string
+  viewers: Person[]
 }
 
 export type LiveEvent =
@@ -133,6 +275,8 @@ export type LiveEvent =
   | { type: 'read.updated'; data: { conversation_id: string; in_seq: number } }
   | { type: 'counters.updated'; data: Counters }
   | { type: 'channel.updated'; data: Channel }
+  | { type: 'typing'; data: TypingSignal }
+  | { type: 'presence'; data: ViewersSignal }
   | { type: 'session.revoked'; data?: unknown }
   | { type: 'build.changed'; data?: unknown }
 
@@ -141,9 +285,14 @@ export type ServerFrame =
   | { type: 'batch'; events: LiveEvent[]; pos: number; id?: string | null; prev: number }
   | { type: 'pos'; pos: number; id?: string | null }
   | { type: 'ping' }
+  // What has no place in the stream may come as a frame of its own.
+  | ({ type: 'typing'; data?: TypingSignal } & Partial<TypingSignal>)
+  | ({ type: 'presence'; data?: ViewersSignal } & Partial<ViewersSignal>)
   | { type: 'error'; code: string }
   | { type: 'bye'; code: string; reconnect_after_ms?: number }
 
 export type ClientFrame =
   | { type: 'hello'; ticket: string; epoch?: string; pos?: number; id?: string | null; client_id: string; build: string }
   | { type: 'pong' }
+  | { type: 'typing'; conversation_id: string }
+  | { type: 'viewing'; conversation_id: string | null }

@@ -8,6 +8,7 @@ import { Store } from '../src/store/store'
 import type { LiveEvent } from '../src/wire'
 import { boot, MemoryShelf, message, page, row, settle } from './fixtures'
 import { FakeGateway, newSession, tokens } from './gateway'
+import { Slip } from './slip'
 
 let gateway: FakeGateway
 let store: Store
@@ -190,7 +191,7 @@ describe('sending', () => {
     store.own('me', Date.now(), 1)
     store.dialogues.open('c')
     store.dialogues.replace('c', page([message(1)]))
-    sending = new Sending({ api, store, now: () => Date.now(), newId: () => `k${++ids}` })
+    sending = new Sending({ api, store, uploads: new Slip(store.signals).uploads, now: () => Date.now(), newId: () => `k${++ids}` })
   })
   const stored = (body: unknown) => {
     const { client_msg_id, text } = body as { client_msg_id: string; text: string }
@@ -242,7 +243,7 @@ describe('sending', () => {
     }))
     sending.write('c', 'текст', 1)
     await flush()
-    expect(store.outbox.of('c')).toMatchObject([{ state: 'asking', colleague: 'Іван' }])
+    expect(store.outbox.of('c')).toMatchObject([{ state: 'asking', unseen: [{ author: { name: 'Іван' } }] }])
     gateway.on('POST', /messages/, stored)
     sending.again('k1', true)
     await flush()

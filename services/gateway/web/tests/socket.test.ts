@@ -33,6 +33,7 @@ let unauthorised: number
 let ticket: () => Promise<string>
 let goOn: boolean
 let socket: LiveSocket
+let glimpses: LiveEvent[]
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -40,6 +41,7 @@ beforeEach(() => {
   states = []
   resumed = []
   taken = []
+  glimpses = []
   tickets = 0
   unauthorised = 0
   goOn = true
@@ -55,6 +57,7 @@ beforeEach(() => {
     onState: (state) => states.push(state),
     onReady: (again) => resumed.push(again),
     onBatch: (_events, pos) => taken.push(pos),
+    onGlimpse: (event) => glimpses.push(event),
     onTicketRefused: () => goOn,
     onUnauthorised: () => { unauthorised += 1 },
   })
@@ -292,5 +295,31 @@ describe('stopping', () => {
     await settle()
     expect(ends).toHaveLength(0)
     expect(socket.state).toBe('off')
+  })
+})
+
+describe('what colleagues do right now', () => {
+  it('comes as a frame or inside one, and moves no position', async () => {
+    socket.start()
+    const end = await greet({ type: 'ready', mode: 'fresh', epoch: 'e', pos: 5, id: null, heartbeat_s: 25 })
+    const signal = { conversation_id: 'c', user: { id: 's', name: 'Світлана' }, ttl_s: 6 }
+    end.say({ type: 'typing', ...signal })
+    end.say({ type: 'presence', data: { conversation_id: 'c', viewers: [] } })
+    expect(glimpses).toMatchObject([{ type: 'typing', data: signal }, { type: 'presence', data: { viewers: [] } }])
+    expect(socket.position?.pos).toBe(5)
+  })
+
+  it('is told only while there is a connection', async () => {
+    socket.tell({ type: 'viewing', conversation_id: 'c' })
+    socket.start()
+    await settle()
+    ends.at(-1)!.open()
+    socket.tell({ type: 'viewing', conversation_id: 'c' })
+    expect(ends.at(-1)!.said.map((frame) => frame.type)).toEqual(['hello'])
+    socket.stop()
+    socket.start()
+    const end = await greet({ type: 'ready', mode: 'fresh', epoch: 'e', pos: 5, id: null, heartbeat_s: 25 })
+    socket.tell({ type: 'typing', conversation_id: 'c' })
+    expect(end.said.map((frame) => frame.type)).toEqual(['hello', 'typing'])
   })
 })

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from inbox.api import BODY_LIMIT_BYTES, Doorkeeper, install_error_handlers, routes
+from inbox.beside import Beside
+from inbox.channels import ChannelBook, ChannelStore
 from inbox.consumers import Handle, partition_handler, quarantine
 from inbox.conversations import Conversations
+from inbox.desk import ChannelDesk
+from inbox.lists import Lists
+from inbox.marks import Marks
+from inbox.messages import Messages
 from inbox.relay import LiveEpoch, Relay
 from inbox.settings import Settings
-from inbox.store import ChannelBook, RequestNumbers, Store
+from inbox.store import RequestNumbers, Store
 from msgkit.contracts.topology import inbound_queue_name, inbound_queues
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher, PublishUnknown
@@ -36,6 +42,7 @@ class Inbox:
 
     service: Service
     store: Store
+    channels: ChannelStore
     publisher: Publisher
     membership: Membership
     live: LiveEpoch
@@ -57,13 +64,18 @@ def assemble(settings: Settings) -> Inbox:
     store = Store(mongo.database, mongo.loose_database)
     publisher = Publisher(amqp_url, NAME)
     membership = Membership(mongo.database, NAME, settings.instance)
-    channels = ChannelBook(store)
+    channel_store = ChannelStore(mongo.database)
+    channels = ChannelBook(channel_store)
     live = LiveEpoch(store, amqp_url)
     bell = asyncio.Event()
     relay = Relay(store, publisher, channels, live, membership, utc_now, bell)
-    conversations = Conversations(store, relay, publisher, channels, RequestNumbers(store), utc_now)
+    beside = Beside(publisher, relay, utc_now)
+    desk = ChannelDesk(channel_store, channels, beside)
+    lists = Lists(mongo.database, mongo.loose_database)
+    numbers = RequestNumbers(store)
+    conversations = Conversations(store, relay, publisher, channels, numbers, utc_now)
     keep = quarantine(store)
-    handle = partition_handler(conversations, keep)
+    handle = partition_handler(conversations, desk, keep)
     reader = PartitionReader(
         amqp_url,
         service=NAME,
@@ -75,25 +87,11 @@ def assemble(settings: Settings) -> Inbox:
         extra=bell,
     )
     background = Background()
-    health = Health()
-    health.add("mongodb", mongo.ping)
-
-    async def publishes() -> bool:
-        try:
-            await publisher.connect()
-        except PublishUnknown:
-            return False
-        return True
-
-    async def reads() -> bool:
-        return reader.subscribed.is_set()
-
-    health.add("rabbitmq", publishes)
-    health.add("partitions", reads)
 
     async def start() -> None:
         await mongo.require_replica_set()
         await store.prepare()
+        await channel_store.prepare()
         await bus.declare(amqp_url, inbound_queues())
         await live.ensure()
         await publisher.connect()
@@ -120,8 +118,10 @@ def assemble(settings: Settings) -> Inbox:
     app.include_router(
         routes(
             conversations,
-            store,
-            channels,
+            Messages(store, conversations),
+            Marks(conversations, lists, beside),
+            lists,
+            desk,
             live,
             Doorkeeper(
                 gateway=caller_dependency(tokens, {"gateway"}),
@@ -131,11 +131,18 @@ def assemble(settings: Settings) -> Inbox:
         )
     )
     service = Service(
-        name=NAME, internal=app, public=None, health=health, start=start, drain=drain, stop=stop
+        name=NAME,
+        internal=app,
+        public=None,
+        health=_health(mongo, publisher, reader),
+        start=start,
+        drain=drain,
+        stop=stop,
     )
     return Inbox(
         service=service,
         store=store,
+        channels=channel_store,
         publisher=publisher,
         membership=membership,
         live=live,
@@ -144,6 +151,25 @@ def assemble(settings: Settings) -> Inbox:
         reader=reader,
         handle=handle,
     )
+
+
+def _health(mongo: Mongo, publisher: Publisher, reader: PartitionReader) -> Health:
+    health = Health()
+
+    async def publishes() -> bool:
+        try:
+            await publisher.connect()
+        except PublishUnknown:
+            return False
+        return True
+
+    async def reads() -> bool:
+        return reader.subscribed.is_set()
+
+    health.add("mongodb", mongo.ping)
+    health.add("rabbitmq", publishes)
+    health.add("partitions", reads)
+    return health
 
 
 if __name__ == "__main__":

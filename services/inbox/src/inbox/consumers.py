@@ -7,17 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from pydantic import ValidationError
 
 from inbox.conversations import Conversations, Received
+from inbox.desk import ChannelDesk
 from inbox.store import STORE_TROUBLE, Key, Store
-from msgkit.contracts.events import INBOUND, ConversationPoked
+from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked
 from msgkit.contracts.ids import new_id
 from msgkit.runtime import metrics
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
-from msgkit.runtime.partition_reader import Delivery
+from msgkit.runtime.partition_reader import Delivery, Finish
 
 log = get_logger(__name__)
 
-Handle = Callable[[Sequence[Delivery]], Awaitable[None]]
+Handle = Callable[[Sequence[Delivery]], Awaitable[Finish]]
 Quarantine = Callable[[Delivery, str], Awaitable[None]]
 
 
@@ -42,7 +43,7 @@ def quarantine(store: Store) -> Quarantine:
     return keep
 
 
-def partition_handler(conversations: Conversations, keep: Quarantine) -> Handle:
+def partition_handler(conversations: Conversations, desk: ChannelDesk, keep: Quarantine) -> Handle:
     """Handles the deliveries of the owned partitions; an empty batch relays what others left."""
 
     async def put_aside(delivery: Delivery, reason: str) -> None:
@@ -50,7 +51,15 @@ def partition_handler(conversations: Conversations, keep: Quarantine) -> Handle:
         metrics.quarantine_total.labels(service="inbox").inc()
         log.error("delivery_quarantined", event_id=delivery.event_id, type=delivery.type, reason=reason)
 
-    async def handle(deliveries: Sequence[Delivery]) -> None:
+    async def note_health(report: ChannelHealthReported) -> None:
+        try:
+            await desk.note_health(report)
+        except StoreUnavailable:
+            raise
+        except STORE_TROUBLE as exc:
+            raise StoreUnavailable(f"channels: {type(exc).__name__}") from exc
+
+    async def handle(deliveries: Sequence[Delivery]) -> Finish:
         received: list[Received] = []
         origin: dict[int, Delivery] = {}
         poked: list[Key] = []
@@ -65,10 +74,14 @@ def partition_handler(conversations: Conversations, keep: Quarantine) -> Handle:
                 continue
             if isinstance(event, ConversationPoked):
                 poked.append(Key(event.tenant_id, event.conversation_id))
+            elif isinstance(event, ChannelHealthReported):
+                await note_health(event)
             else:
                 received.append(Received(event, delivery.traceparent))
                 origin[id(event)] = delivery
-        for rejected in await conversations.receive_batch(received, poked):
+        written = await conversations.receive_batch(received, poked)
+        for rejected in written.rejected:
             await put_aside(origin[id(rejected.fact)], rejected.reason)
+        return written.finish
 
     return handle

@@ -7,7 +7,8 @@ is found by its dedupe id and has no effect, but what is not relayed yet is rela
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -15,8 +16,8 @@ from typing import Final
 
 from prometheus_client import Histogram
 
+from inbox.channels import DELETED, ChannelBook, ChannelRecord
 from inbox.domain import (
-    AnswerOrdered,
     Command,
     Commit,
     Door,
@@ -28,18 +29,18 @@ from inbox.domain import (
     PostReply,
     Refusal,
     State,
-    TakenOver,
     apply_all,
     decide,
     dedupe_id,
+    is_behind,
     referenced_ids,
     reply_message_id,
     take,
 )
-from inbox.relay import Relay, Step, advance, beside_the_log, start_of, step_of
-from inbox.store import STORE_TROUBLE, ChannelBook, ChannelRecord, Key, RequestNumbers, Store
-from msgkit.contracts.events import ConversationPoked, DeliveryReported, MessageReceived
-from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
+from inbox.orders import has_orders
+from inbox.relay import Relay, Step, advance, start_of, step_of
+from inbox.store import STORE_TROUBLE, Key, RequestNumbers, Store
+from msgkit.contracts.events import ConversationPoked, MessageReceived
 from msgkit.contracts.ids import conversation_id as conversation_id_of
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.topology import INBOUND, conversation_key
@@ -48,7 +49,7 @@ from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnrou
 from msgkit.runtime.clock import Clock
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
-from msgkit.runtime.telemetry import current_traceparent, span
+from msgkit.runtime.telemetry import current_traceparent, sampled, span
 
 log = get_logger(__name__)
 
@@ -79,6 +80,14 @@ class Rejected:
 
     fact: Fact
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A batch that stands in the log. `finish` relays and projects it; it may be called again."""
+
+    rejected: Sequence[Rejected]
+    finish: Callable[[], Awaitable[None]]
 
 
 class NotFound(Exception):
@@ -135,23 +144,34 @@ class Conversations:
 
     # ------------------------------------------------------------ what comes from the bus
 
-    async def receive_batch(self, received: Sequence[Received], poked: Iterable[Key] = ()) -> list[Rejected]:
-        """Make facts durable, relayed and projected; called again with the same ones after a failure.
+    async def receive_batch(self, received: Sequence[Received], poked: Iterable[Key] = ()) -> Written:
+        """Make facts durable; called again with the same ones after a failure.
 
-        Returns:
-            Facts that cannot be true.
+        Batches are finished in the order in which they were written; the next one may be written meanwhile.
 
         Raises:
-            StoreUnavailable, PublishUnknown: call again.
+            StoreUnavailable: call again. `finish` also raises PublishUnknown.
         """
-        try:
-            return await self._receive_batch(received, poked)
-        except StoreUnavailable:
-            raise
-        except STORE_TROUBLE as exc:
-            raise StoreUnavailable(f"MongoDB: {type(exc).__name__}") from exc
+        with _store_reached():
+            rejected, work = await self._write_batch(received)
+        relayable = {key: one.steps for key, one in work.items()} | {key: [] for key in poked}
+        tries = 0
 
-    async def _receive_batch(self, received: Sequence[Received], poked: Iterable[Key]) -> list[Rejected]:
+        async def finish() -> None:
+            nonlocal tries
+            tries += 1
+            with _store_reached():
+                # After a failure nobody knows how far it came: the log does.
+                await self._relay_batch(relayable if tries == 1 else dict.fromkeys(relayable, ()))
+            self._count(work)
+
+        return Written(rejected, finish)
+
+    async def _relay_batch(self, batch: Mapping[Key, Sequence[Step]]) -> None:
+        steps = {key: self._relayable(key, todo) for key, todo in batch.items()}
+        self._note_projected(await self._relay.relay(steps))
+
+    async def _write_batch(self, received: Sequence[Received]) -> tuple[list[Rejected], dict[Key, _Work]]:
         rejected: list[Rejected] = []
         work: dict[Key, _Work] = {}
         doors = await self._channels.look_up({item.fact.channel_id for item in received})
@@ -166,11 +186,7 @@ class Conversations:
             else:
                 work[key] = _Work([item])
         rejected += await self._append_batch(work, doors)
-        steps: dict[Key, Sequence[Step]] = {key: self._relayable(key, one.steps) for key, one in work.items()}
-        steps.update((key, ()) for key in poked if key not in steps)
-        self._note_projected(await self._relay.relay(steps))
-        self._count(work)
-        return rejected
+        return rejected, work
 
     async def _reserve_numbers(self, keys: Iterable[Key]) -> None:
         """At most one request opens per conversation and commit."""
@@ -240,17 +256,26 @@ class Conversations:
         return states
 
     async def _catch_up(self, work: Mapping[Key, _Work], states: dict[Key, State]) -> None:
-        """Read anew what is behind: a report on an answer we do not know is of one appended elsewhere."""
-        behind = [
-            key
-            for key, state in states.items()
-            for item in work[key].received
-            if isinstance(item.fact, DeliveryReported) and item.fact.message_id not in state.messages
-        ]
+        """Read anew what is behind: a fact about what we do not know is of a commit appended elsewhere."""
+        behind = {
+            key for key, state in states.items() for item in work[key].received if is_behind(state, item.fact)
+        }
+        if not behind:
+            return
         for key in behind:
             self._cache.pop(key, None)
-        for key, state in (await self._load(behind)).items():
-            states[key] = state.with_messages(states[key].messages.values())
+        states.update(await self._load(behind))
+        # With the messages as they are stored now: those in hand before are as old as the conversation was.
+        wanted = {
+            id_
+            for key in behind
+            for item in work[key].received
+            for id_ in referenced_ids(key.conversation_id, item.fact)
+        }
+        for message in await self._store.messages({key.tenant_id for key in behind}, wanted):
+            key = Key(message.tenant_id, message.conversation_id)
+            if key in behind:
+                states[key] = states[key].with_messages([message])
 
     def _decide_batch(
         self,
@@ -291,7 +316,7 @@ class Conversations:
             events += fresh
             work.fresh.append(item)
             received_at = received_at or fact.recorded_at
-            trace = trace or _sampled(item.traceparent)
+            trace = trace or sampled(item.traceparent)
         if not events:
             return None
         commit = Commit(
@@ -304,7 +329,7 @@ class Conversations:
             at=now,
             partition=partition_of(state.id),
             # Ours are relayed right away, or when the batch comes again; no update per batch is needed.
-            relayed=not _has_orders(events),
+            relayed=not has_orders(events),
             received_at=received_at,
             trace=trace,
         )
@@ -325,7 +350,7 @@ class Conversations:
                 if isinstance(item.fact, MessageReceived):
                     seconds = (now - item.fact.recorded_at).total_seconds()
                     _stored_after(item.fact.channel_kind).observe(max(0.0, seconds))
-                if _sampled(item.traceparent) is not None:
+                if sampled(item.traceparent) is not None:
                     with span("inbox.stored", parent=item.traceparent):
                         pass
 
@@ -353,7 +378,7 @@ class Conversations:
         allowed: Collection[str],
         expected_v: int | None = None,
     ) -> State:
-        """Change a conversation's status or assignee.
+        """Change a conversation, or an answer in it.
 
         Raises:
             NotFound: no such conversation for this caller.
@@ -475,57 +500,6 @@ class Conversations:
         ids = {id_ for step in steps for id_ in step.created | step.changed}
         return Dialogue(last, {id_: last.messages[id_] for id_ in ids})
 
-    async def mark_read(self, key: Key, operator_id: str, n: int, allowed: Collection[str]) -> int:
-        """Move an operator's mark to message `n`; returns the mark now.
-
-        Raises:
-            NotFound: no such conversation for this caller.
-            PublishUnknown: the mark is stored, but not told; call again.
-        """
-        state = await self._fresh(key, allowed)
-        in_seq = state.in_seq if n >= state.n else await self._store.in_seq_at(key, n)
-        mark = await self._store.raise_mark(key.tenant_id, operator_id, key, in_seq)
-        data = {"conversation_id": key.conversation_id, "in_seq": mark}
-        await self.tell_beside(key.tenant_id, state.channel_id, "read.updated", data, user_id=operator_id)
-        return mark
-
-    async def tell_beside(
-        self,
-        tenant_id: str,
-        channel_id: str | None,
-        event: str,
-        data: dict[str, object],
-        user_id: str | None = None,
-    ) -> None:
-        """Publish a change that is no conversation's.
-
-        Raises:
-            PublishUnknown: nobody may have heard of it; repeat.
-        """
-        now = self._clock()
-        change = Change(
-            tenant_id=tenant_id,
-            channel_id=channel_id,
-            conversation_id=None,
-            user_id=user_id,
-            v=None,
-            traceparent=_sampled(current_traceparent()),
-            received_at=now,
-            events=[UiEvent(type=event, data=data)],
-        )
-        envelope = FactsEnvelope(
-            type="facts.v1", event_id=new_id(), partition=None, published_at=now, changes=[change]
-        )
-        message = beside_the_log(envelope)
-        try:
-            await self._publisher.publish(message)
-        except PublishUnroutable:
-            await self._relay.revive()
-            try:
-                await self._publisher.publish(message)
-            except PublishUnroutable as exc:
-                raise PublishUnknown("no queue takes facts: is the live stream there?") from exc
-
     # ------------------------------------------------------------ the cache
 
     async def _fresh(self, key: Key, allowed: Collection[str]) -> State:
@@ -592,8 +566,7 @@ class Conversations:
             cached.projected_v = max(cached.projected_v, state.v)
             if state.v > cached.state.v:
                 cached.state = state
-            if cached.state.v <= cached.projected_v:
-                cached.state = cached.state.keeping(KEPT_MESSAGES)
+            cached.state = cached.state.keeping(KEPT_MESSAGES, changed_after=cached.projected_v)
 
     def _put(self, key: Key, cached: _Cached) -> None:
         self._cache[key] = cached
@@ -618,6 +591,16 @@ _conversation_id = lru_cache(maxsize=4 * CACHED)(conversation_id_of)
 def _stored_after(channel_kind: str) -> Histogram:
     # Looking a label up costs as much as observing.
     return metrics.inbound_e2e_seconds.labels(kind=channel_kind)
+
+
+@contextmanager
+def _store_reached() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except STORE_TROUBLE as exc:
+        raise StoreUnavailable(f"MongoDB: {type(exc).__name__}") from exc
 
 
 def _impossible(fact: Fact, channel: ChannelRecord | None) -> str | None:
@@ -651,24 +634,13 @@ def _commit_of(state: State, events: tuple[Event, ...], moment: Moment) -> Commi
         partition=partition_of(state.id),
         relayed=False,
         received_at=moment.at,
-        trace=_sampled(current_traceparent()),
+        trace=sampled(current_traceparent()),
     )
-
-
-_ORDERS: Final = (AnswerOrdered, TakenOver)
-
-
-def _has_orders(events: Iterable[Event]) -> bool:
-    return any(isinstance(event, _ORDERS) for event in events)
 
 
 def _door(channel: ChannelRecord | None) -> Door:
     if channel is None:
         return Door(bot_enabled=False, connected=False)
     view = channel.view
-    return Door(view.settings.bot_enabled, view.connected and view.state == "active")
-
-
-def _sampled(traceparent: str | None) -> str | None:
-    """The traceparent if its trace is recorded: load must not pay for the others."""
-    return traceparent if traceparent is not None and traceparent.endswith("-01") else None
+    is_active = view.connected and view.state == "active"
+    return Door(view.settings.bot_enabled, is_active, view.state in {"disabled", DELETED})

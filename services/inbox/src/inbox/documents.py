@@ -23,7 +23,10 @@ from inbox.domain import (
     Message,
     MessageCame,
     ParkedEdit,
+    Place,
+    Press,
     Quoted,
+    SharedContact,
     State,
     Version,
 )
@@ -68,6 +71,7 @@ def state_document(state: State) -> Document:
         "handler": state.handler.value,
         "status": state.status.value,
         "assignee": None if assignee is None else {"id": assignee.id, "name": assignee.name},
+        "assigned_at": state.assigned_at,
         "request": None
         if request is None
         else {
@@ -129,6 +133,10 @@ def message_document(message: Message) -> Document:
         "failure": None if failure is None else {"code": failure.code.value, "text": failure.text},
         "edited_at": message.edited_at,
         "versions": [_version(version) for version in message.versions],
+        "reply_to_provider_id": message.reply_to_provider_id,
+        "pressed": None if message.pressed is None else _press(message.pressed),
+        "attempt": message.attempt,
+        "deleted_at": message.deleted_at,
     }
 
 
@@ -155,6 +163,7 @@ def _event(event: Event) -> Document:
             "group_id": event.group_id,
             "webhook_id": event.webhook_id,
             "raw": event.raw,
+            "pressed": None if event.pressed is None else _press(event.pressed),
             "type": event.type,
         }
     document: Document = EVENT.dump_python(event)  # the rarer ones
@@ -182,7 +191,26 @@ def _body(body: Body) -> Document:
         "entities": [_entity(entity) for entity in body.entities] if body.entities else [],
         "attachments": [_attachment(one) for one in body.attachments] if body.attachments else [],
         "unsupported": body.unsupported,
+        "place": None if body.place is None else _place(body.place),
+        "shared_contact": None if body.shared_contact is None else _shared(body.shared_contact),
     }
+
+
+def _place(place: Place) -> Document:
+    return {
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "title": place.title,
+        "address": place.address,
+    }
+
+
+def _shared(shared: SharedContact) -> Document:
+    return {"name": shared.name, "phone": shared.phone, "is_own": shared.is_own}
+
+
+def _press(press: Press) -> Document:
+    return {"value": press.value, "message_provider_id": press.message_provider_id}
 
 
 def _entity(entity: Entity) -> Document:
@@ -200,7 +228,10 @@ def _attachment(attachment: Attachment) -> Document:
         "width": attachment.width,
         "height": attachment.height,
         "duration_s": attachment.duration_s,
-        "state": attachment.state,
+        "state": attachment.state.value,
+        "key": attachment.key,
+        "thumb_key": attachment.thumb_key,
+        "lost": attachment.lost,
     }
 
 
@@ -221,6 +252,7 @@ def _last_line(line: LastLine) -> Document:
         "direction": line.direction.value,
         "at": line.at,
         "state": line.state.value,
+        "author": _author(line.author),
     }
 
 

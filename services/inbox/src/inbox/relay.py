@@ -19,12 +19,11 @@ from typing import Final
 
 from pydantic_core import to_json
 
+from inbox.channels import ChannelBook, ChannelRecord
 from inbox.domain import (
-    AnswerOrdered,
     Commit,
     Message,
     State,
-    TakenOver,
     View,
     changed_ids,
     created_ids,
@@ -33,11 +32,10 @@ from inbox.domain import (
     row_view,
     touched_ids,
 )
-from inbox.store import STORE_TROUBLE, ChannelBook, ChannelRecord, Key, Store
-from msgkit.contracts.events import CancelSend, SendMessage
-from msgkit.contracts.facts import FactsEnvelope
+from inbox.orders import orders_of
+from inbox.store import STORE_TROUBLE, Key, Store
 from msgkit.contracts.ids import derived_id, new_id
-from msgkit.contracts.topology import FACTS, SENDS, channel_key, facts_key, live_stream
+from msgkit.contracts.topology import FACTS, facts_key, live_stream
 from msgkit.runtime import bus
 from msgkit.runtime.bus import (
     AMQP_ERRORS,
@@ -438,58 +436,3 @@ def change_of(step: Step, channel: ChannelRecord | None) -> bytes | None:
 
 def _by_n(message: Message) -> int:
     return message.n
-
-
-def orders_of(commit: Commit) -> list[Outgoing]:
-    """What connectors must do because of a commit."""
-    orders: list[Outgoing] = []
-    for event in commit.events:
-        order: SendMessage | CancelSend
-        if isinstance(event, AnswerOrdered):
-            order = SendMessage(
-                type="send.ordered.v1",
-                event_id=derived_id("send", event.message_id),
-                tenant_id=commit.tenant_id,
-                channel_id=commit.channel_id,
-                channel_kind=commit.channel_kind,
-                recorded_at=commit.at,
-                conversation_id=commit.conversation_id,
-                contact_key=event.contact_key,
-                message_id=event.message_id,
-                out_seq=event.out_seq,
-                author_kind=event.author.kind,
-                text=event.text,
-                buttons=[],
-                reply_to_provider_id=event.reply_to_provider_id,
-            )
-        elif isinstance(event, TakenOver) and event.cancelled:
-            order = CancelSend(
-                type="send.cancelled.v1",
-                event_id=derived_id("cancel", commit.conversation_id, str(commit.v)),
-                tenant_id=commit.tenant_id,
-                channel_id=commit.channel_id,
-                channel_kind=commit.channel_kind,
-                recorded_at=commit.at,
-                conversation_id=commit.conversation_id,
-                message_ids=list(event.cancelled),
-            )
-        else:
-            continue
-        orders.append(
-            Outgoing(
-                SENDS,
-                channel_key(commit.channel_kind, commit.channel_id),
-                order.model_dump_json().encode(),
-                order.event_id,
-                order.type,
-                commit.trace,
-            )
-        )
-    return orders
-
-
-def beside_the_log(envelope: FactsEnvelope) -> Outgoing:
-    """A fact that belongs to no conversation's log: a mark of reading, a channel."""
-    return Outgoing(
-        FACTS, facts_key(None), envelope.model_dump_json().encode(), envelope.event_id, envelope.type
-    )

@@ -1,4 +1,4 @@
-"""Every query of inbox: the log, its projections, channels, marks, numbers, the live epoch.
+"""The log and its projections, written and read by conversation; numbers, the live epoch, quarantine.
 
 The log is written with w:majority and journalled; projections with w:1, because they can be made again.
 Each call names its tenant; calls for many conversations name it in each key.
@@ -6,13 +6,9 @@ Each call names its tenant; calls for many conversations name it in each key.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import re
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -25,9 +21,7 @@ from inbox.documents import (
     state_of,
 )
 from inbox.domain import Commit, Event, Message, RequestOpened, State
-from msgkit.contracts.events import Frozen
-from msgkit.contracts.views import COUNTER_CAP, ChannelSettings, ChannelView
-from msgkit.contracts.words import Box, ChatList
+from msgkit.contracts.ids import PARTITIONS
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.mongo import (
     ASCENDING,
@@ -48,23 +42,11 @@ NUMBER_BLOCK: Final = 256
 """Numbers of requests one replica takes at once; what it does not use is a gap."""
 LAGGING_WINDOW: Final = timedelta(minutes=10)
 """How long a batch may wait in place, so how old a commit may be that was never projected."""
-CHANNELS_FRESH_S: Final = 2.0
-"""The hot path may know a channel's settings this late."""
-UNREAD_CANDIDATES: Final = 5 * COUNTER_CAP
 _DUPLICATE_KEY: Final = 11000
-_CHUNK: Final = 500
+CHUNK: Final = 500
 
 STORE_TROUBLE: Final[tuple[type[Exception], ...]] = (*STORE_ERRORS, StoreUnavailable)
 """The store is not to be reached now: repeat later."""
-
-BOXES: Final[Mapping[ChatList, tuple[Box, ...]]] = {
-    ChatList.ACTIVE: (Box.NEW, Box.ACTIVE),
-    ChatList.MINE: (Box.NEW, Box.ACTIVE, Box.BOT, Box.WAITING),
-    ChatList.NEW: (Box.NEW,),
-    ChatList.BOT: (Box.BOT,),
-    ChatList.WAITING: (Box.WAITING,),
-    ChatList.DONE: (Box.DONE,),
-}
 
 
 class Key(NamedTuple):
@@ -72,38 +54,6 @@ class Key(NamedTuple):
 
     tenant_id: str
     conversation_id: str
-
-
-class ChannelRecord(Frozen):
-    """A channel as stored; `account_id` is the provider's own id of the account."""
-
-    tenant_id: str
-    account_id: str | None
-    view: ChannelView
-
-
-@dataclass(frozen=True, slots=True)
-class RowsQuery:
-    """A list of conversations. `after` is the last row of the page before."""
-
-    channels: frozenset[str]
-    chat_list: ChatList
-    viewer_id: str | None
-    assignee_id: str | None
-    words: str | None
-    after: tuple[datetime, str] | None
-    limit: int
-
-
-class Position(NamedTuple):
-    """Where a message stands in its dialogue."""
-
-    pos_at: datetime
-    n: int
-
-
-class AlreadyConnected(Exception):
-    """The account is a channel of somebody already."""
 
 
 class Store:
@@ -119,8 +69,6 @@ class Store:
         self._notes = loose_database["commits"]
         self._conversations = loose_database["conversations"]
         self._messages = loose_database["messages"]
-        self._channels = database["channels"]
-        self._marks = database["marks"]
         self._counters = database["counters"]
         self._live = database["live"]
         self._quarantine = database["quarantine"]
@@ -160,17 +108,16 @@ class Store:
             [(name, ASCENDING) for name in ("tenant_id", "conversation_id", "pos_at", "n")], name="dialogue"
         )
         await self._messages.create_index(
+            [("tenant_id", ASCENDING), ("body.attachments.id", ASCENDING)],
+            # Most messages have no file; the index must not cost them anything.
+            partialFilterExpression={"body.attachments.id": {"$exists": True}},
+            name="files",
+        )
+        await self._messages.create_index(
             [("conversation_id", ASCENDING), ("provider_ids", ASCENDING)],
             partialFilterExpression={"direction": "out"},
             name="ours",
         )
-        await self._channels.create_index(
-            [("view.kind", ASCENDING), ("account_id", ASCENDING)],
-            unique=True,
-            partialFilterExpression={"account_id": {"$type": "string"}},
-            name="account",
-        )
-        await self._channels.create_index([("tenant_id", ASCENDING)], name="tenant")
         await self._quarantine.create_index([("at", DESCENDING)], name="newest")
 
     # ------------------------------------------------------------ the log
@@ -214,7 +161,7 @@ class Store:
         )
         if limit:
             cursor = cursor.sort([("conversation_id", ASCENDING), ("v", ASCENDING)]).limit(limit)
-        for document in await _read(cursor):
+        for document in await read_all(cursor):
             commit = commit_of(document)
             found.setdefault(Key(commit.tenant_id, commit.conversation_id), []).append(commit)
         return {
@@ -230,7 +177,7 @@ class Store:
         )
         return {
             event["dedupe_id"]: document["conversation_id"]
-            for document in await _read(cursor)
+            for document in await read_all(cursor)
             for event in document["events"]
             if event["dedupe_id"] in wanted
         }
@@ -245,7 +192,32 @@ class Store:
             .sort([("at", ASCENDING)])
             .limit(limit)
         )
-        return [commit_of(document) for document in await _read(cursor)]
+        return [commit_of(document) for document in await read_all(cursor)]
+
+    async def unprojected(self, tenant_id: str, about: Document) -> Key | None:
+        """The conversation of a commit whose message is perhaps not projected yet.
+
+        Args:
+            about: the condition on the commit. Only one on `events.dedupe_id` may be for any commit; others
+                find it among those that wait for their relay.
+        """
+        wanted: Document = {"tenant_id": tenant_id, **about}
+        if "events.dedupe_id" not in about:
+            wanted |= {"partition": {"$in": list(range(PARTITIONS))}, "relayed": False}
+        found = await self._commits.find_one(wanted, {"conversation_id": 1})
+        return None if found is None else Key(tenant_id, found["conversation_id"])
+
+    async def commits_about(self, key: Key, message_id: str) -> list[Commit]:
+        """Every commit that says something of a message, in order."""
+        cursor = self._commits.find(
+            {
+                "tenant_id": key.tenant_id,
+                "conversation_id": key.conversation_id,
+                "$or": [{"events.message_id": message_id}, {"events.cancelled": message_id}],
+            },
+            {"_id": 0},
+        ).sort([("v", ASCENDING)])
+        return [commit_of(document) for document in await read_all(cursor)]
 
     async def mark_relayed(self, commits: Iterable[Commit]) -> None:
         """Note that these were published and projected. Losing the note only relays them again."""
@@ -285,7 +257,7 @@ class Store:
             )
             versions = {
                 Key(row["_id"]["tenant_id"], row["_id"]["conversation_id"]): row["v"]
-                for row in await _read(heads)
+                for row in await read_all(heads)
             }
             projected = await self.versions(versions)
             behind += [key for key, v in versions.items() if projected.get(key, 0) < v]
@@ -324,7 +296,7 @@ class Store:
                 {"$project": {"tenant_id": 1}},
             ]
         )
-        return [Key(row["tenant_id"], row["_id"]) for row in await _read(rows)]
+        return [Key(row["tenant_id"], row["_id"]) for row in await read_all(rows)]
 
     # ------------------------------------------------------------ projections
 
@@ -338,19 +310,19 @@ class Store:
                 "tenant_id": {"$in": sorted({key.tenant_id for key in keys})},
             }
         )
-        states = [state_of(document) for document in await _read(cursor)]
+        states = [state_of(document) for document in await read_all(cursor)]
         return {Key(state.tenant_id, state.id): state for state in states}
 
     async def versions(self, keys: Collection[Key]) -> dict[Key, int]:
         """How far conversations are projected."""
         found: dict[Key, int] = {}
         every = list(keys)
-        for start in range(0, len(every), _CHUNK):
-            chunk = every[start : start + _CHUNK]
+        for start in range(0, len(every), CHUNK):
+            chunk = every[start : start + CHUNK]
             cursor = self._conversations.find(
                 {"_id": {"$in": [key.conversation_id for key in chunk]}}, {"v": 1, "tenant_id": 1}
             )
-            for row in await _read(cursor):
+            for row in await read_all(cursor):
                 found[Key(row["tenant_id"], row["_id"])] = row["v"]
         return found
 
@@ -359,7 +331,12 @@ class Store:
         if not ids:
             return []
         cursor = self._messages.find({"_id": {"$in": sorted(ids)}, "tenant_id": {"$in": sorted(tenants)}})
-        return [message_of(document) for document in await _read(cursor)]
+        return [message_of(document) for document in await read_all(cursor)]
+
+    async def message_with_file(self, tenant_id: str, attachment_id: str) -> Message | None:
+        """The projected message a file belongs to."""
+        found = await self._messages.find_one({"tenant_id": tenant_id, "body.attachments.id": attachment_id})
+        return None if found is None else message_of(found)
 
     async def our_messages(self, wanted: Mapping[Key, Collection[str]]) -> list[Message]:
         """Projected answers by the provider's ids, per conversation."""
@@ -379,7 +356,7 @@ class Store:
                 ],
             }
         )
-        return [message_of(document) for document in await _read(cursor)]
+        return [message_of(document) for document in await read_all(cursor)]
 
     async def project_messages(self, created: Sequence[Message], changed: Sequence[Message]) -> None:
         """Write messages; one that is there in this revision or a later one stays."""
@@ -422,12 +399,12 @@ class Store:
     async def replace_projection(self, state: State, messages: Sequence[Message]) -> None:
         """Write a conversation and exactly these messages, whatever was there: the repair of the rebuild."""
         ids = [message.id for message in messages]
-        for start in range(0, len(messages), _CHUNK):
+        for start in range(0, len(messages), CHUNK):
             await self._bulk(
                 self._messages,
                 [
                     ReplaceOne({"_id": message.id}, message_document(message), upsert=True)
-                    for message in messages[start : start + _CHUNK]
+                    for message in messages[start : start + CHUNK]
                 ],
             )
         await self._messages.delete_many(
@@ -441,7 +418,7 @@ class Store:
             {"_id": key.conversation_id, "tenant_id": key.tenant_id}
         )
         cursor = self._messages.find({"tenant_id": key.tenant_id, "conversation_id": key.conversation_id})
-        return conversation, await _read(cursor)
+        return conversation, await read_all(cursor)
 
     async def _bulk(
         self, collection: Any, operations: Sequence[InsertOne[Document] | ReplaceOne[Document]]
@@ -453,98 +430,6 @@ class Store:
         except BulkWriteError as exc:
             return _duplicates(exc, collection.name)
         return []
-
-    # ------------------------------------------------------------ lists and pages
-
-    async def rows(self, tenant_id: str, query: RowsQuery) -> list[State]:
-        """One page of a list, newest activity first."""
-        wanted = self._list_filter(tenant_id, query.channels, query.chat_list, query.viewer_id)
-        if query.assignee_id is not None:
-            wanted["assignee.id"] = query.assignee_id
-        if query.words is not None:
-            pattern = {"$regex": re.escape(query.words), "$options": "i"}
-            wanted["$and"] = [
-                {"$or": [{f"contact.{name}": pattern} for name in ("name", "username", "phone")]}
-            ]
-        if query.after is not None:
-            at, id_ = query.after
-            wanted["$or"] = [{"activity_at": {"$lt": at}}, {"activity_at": at, "_id": {"$lt": id_}}]
-        cursor = (
-            self._conversations.find(wanted)
-            .sort([("activity_at", DESCENDING), ("_id", DESCENDING)])
-            .limit(query.limit)
-        )
-        return [state_of(document) for document in await _read(cursor)]
-
-    async def count(
-        self, tenant_id: str, channels: frozenset[str], chat_list: ChatList, viewer_id: str | None
-    ) -> int:
-        """How many conversations a list has, counted to COUNTER_CAP."""
-        wanted = self._list_filter(tenant_id, channels, chat_list, viewer_id)
-        return int(await self._conversations.count_documents(wanted, limit=COUNTER_CAP))
-
-    async def count_unread(self, tenant_id: str, channels: frozenset[str], viewer_id: str) -> int:
-        """How many conversations have something this operator has not read, counted to COUNTER_CAP."""
-        cursor = self._conversations.find(
-            {"tenant_id": tenant_id, "channel_id": {"$in": sorted(channels)}, "unanswered": True},
-            {"in_seq": 1, "answered_seq": 1},
-        ).limit(UNREAD_CANDIDATES)
-        rows = await _read(cursor)
-        count = 0
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
-            marks = await self.marks(tenant_id, viewer_id, [row["_id"] for row in chunk])
-            count += sum(row["in_seq"] > max(marks.get(row["_id"], 0), row["answered_seq"]) for row in chunk)
-            if count >= COUNTER_CAP:
-                return COUNTER_CAP
-        return count
-
-    def _list_filter(
-        self, tenant_id: str, channels: frozenset[str], chat_list: ChatList, viewer_id: str | None
-    ) -> Document:
-        wanted: Document = {
-            "tenant_id": tenant_id,
-            "channel_id": {"$in": sorted(channels)},
-            "box": {"$in": [box.value for box in BOXES[chat_list]]},
-        }
-        if chat_list is ChatList.MINE:
-            wanted["assignee.id"] = viewer_id
-        return wanted
-
-    async def position(self, key: Key, message_id: str) -> Position | None:
-        """Where a message stands; None if it is not one of this conversation."""
-        found = await self._messages.find_one(
-            {"_id": message_id, "tenant_id": key.tenant_id, "conversation_id": key.conversation_id},
-            {"pos_at": 1, "n": 1},
-        )
-        return None if found is None else Position(found["pos_at"], found["n"])
-
-    async def page_before(self, key: Key, before: Position | None, limit: int) -> list[Message]:
-        """The last messages before a position (None: of the dialogue), ascending."""
-        cursor = (
-            self._messages.find(self._dialogue(key, before, "$lt"))
-            .sort([("pos_at", DESCENDING), ("n", DESCENDING)])
-            .limit(limit)
-        )
-        return [message_of(document) for document in reversed(await _read(cursor))]
-
-    async def page_after(self, key: Key, after: Position, limit: int) -> list[Message]:
-        """The first messages after a position, ascending."""
-        cursor = (
-            self._messages.find(self._dialogue(key, after, "$gt"))
-            .sort([("pos_at", ASCENDING), ("n", ASCENDING)])
-            .limit(limit)
-        )
-        return [message_of(document) for document in await _read(cursor)]
-
-    def _dialogue(self, key: Key, bound: Position | None, side: str) -> Document:
-        wanted: Document = {"tenant_id": key.tenant_id, "conversation_id": key.conversation_id}
-        if bound is not None:
-            wanted["$or"] = [
-                {"pos_at": {side: bound.pos_at}},
-                {"pos_at": bound.pos_at, "n": {side: bound.n}},
-            ]
-        return wanted
 
     async def answers_after(self, key: Key, n: int, limit: int) -> list[Message]:
         """Messages of ours with a higher `n`: what an author had not seen."""
@@ -560,171 +445,7 @@ class Store:
             .sort([("pos_at", DESCENDING), ("n", DESCENDING)])
             .limit(limit)
         )
-        return [message_of(document) for document in reversed(await _read(cursor))]
-
-    async def in_seq_at(self, key: Key, n: int) -> int:
-        """How many messages of the client there are up to message `n`."""
-        cursor = (
-            self._messages.find(
-                {
-                    "tenant_id": key.tenant_id,
-                    "conversation_id": key.conversation_id,
-                    "n": {"$lte": n},
-                },
-                {"in_seq": 1},
-            )
-            .sort([("n", DESCENDING)])
-            .limit(1)
-        )
-        rows = await _read(cursor)
-        return int(rows[0]["in_seq"]) if rows else 0
-
-    async def requests(self, key: Key) -> list[Document]:
-        """The requests of a conversation, oldest first, as RequestRef has them; read from the log."""
-        cursor = self._commits.aggregate(
-            [
-                {"$match": {"tenant_id": key.tenant_id, "conversation_id": key.conversation_id}},
-                {"$sort": {"v": 1}},
-                {"$unwind": "$events"},
-                {
-                    "$match": {
-                        "$or": [
-                            {"events.type": "request.opened"},
-                            {"events.type": "answer.ordered", "events.author.kind": "operator"},
-                        ]
-                    }
-                },
-                {
-                    "$project": {
-                        "_id": 0,
-                        "at": 1,
-                        "events.type": 1,
-                        "events.request_id": 1,
-                        "events.number": 1,
-                    }
-                },
-            ]
-        )
-        found: list[Document] = []
-        for row in await _read(cursor):
-            event = row["events"]
-            if event["type"] == "request.opened":
-                found.append(
-                    {
-                        "id": event["request_id"],
-                        "number": event["number"],
-                        "opened_at": row["at"],
-                        "first_reply_at": None,
-                    }
-                )
-            elif found and found[-1]["first_reply_at"] is None:
-                found[-1]["first_reply_at"] = row["at"]
-        return found
-
-    async def first_unread(self, key: Key, after_in_seq: int) -> str | None:
-        """The id of the first message of the client after a mark."""
-        found = await self._messages.find_one(
-            {
-                "tenant_id": key.tenant_id,
-                "conversation_id": key.conversation_id,
-                "direction": "in",
-                "in_seq": after_in_seq + 1,
-            },
-            {"_id": 1},
-        )
-        return None if found is None else str(found["_id"])
-
-    # ------------------------------------------------------------ marks of reading
-
-    async def raise_mark(self, tenant_id: str, operator_id: str, key: Key, in_seq: int) -> int:
-        """Move an operator's mark up; returns where it is now. It never goes down."""
-        document = await self._marks.find_one_and_update(
-            {"_id": _mark_id(tenant_id, operator_id, key.conversation_id), "tenant_id": tenant_id},
-            {
-                "$max": {"in_seq": in_seq},
-                "$setOnInsert": {"operator_id": operator_id, "conversation_id": key.conversation_id},
-            },
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        return int(document["in_seq"])
-
-    async def marks(
-        self, tenant_id: str, operator_id: str, conversation_ids: Collection[str]
-    ) -> dict[str, int]:
-        """An operator's marks: conversation → in_seq."""
-        ids = [_mark_id(tenant_id, operator_id, id_) for id_ in conversation_ids]
-        if not ids:
-            return {}
-        cursor = self._marks.find({"_id": {"$in": ids}, "tenant_id": tenant_id})
-        return {row["conversation_id"]: row["in_seq"] for row in await _read(cursor)}
-
-    # ------------------------------------------------------------ channels
-
-    async def channels(self, tenant_id: str) -> list[ChannelRecord]:
-        """The channels of a tenant, oldest first."""
-        cursor = self._channels.find({"tenant_id": tenant_id, "deleted": False}).sort("view.created_at")
-        return [_channel_of(document) for document in await _read(cursor)]
-
-    async def channels_by_id(self, ids: Collection[str]) -> dict[str, ChannelRecord]:
-        """Channels of any tenant, for the relay; who asks compares the tenant."""
-        cursor = self._channels.find({"_id": {"$in": sorted(ids)}, "deleted": False})
-        return {document["_id"]: _channel_of(document) for document in await _read(cursor)}
-
-    async def channel(self, tenant_id: str, channel_id: str) -> ChannelRecord | None:
-        found = await self._channels.find_one({"_id": channel_id, "tenant_id": tenant_id, "deleted": False})
-        return None if found is None else _channel_of(found)
-
-    async def put_channel(
-        self, tenant_id: str, channel_id: str, account_id: str, fields: Document
-    ) -> ChannelRecord:
-        """Store a channel or change it; `fields` are those of ChannelView the caller decides.
-
-        Raises:
-            AlreadyConnected: the account, or the id, belongs to another channel.
-        """
-        changes = {f"view.{name}": value for name, value in fields.items()}
-        try:
-            document = await self._channels.find_one_and_update(
-                {"_id": channel_id, "tenant_id": tenant_id},
-                {
-                    "$set": {**changes, "account_id": account_id, "deleted": False},
-                    "$inc": {"view.rev": 1},
-                    "$setOnInsert": {
-                        "view.id": channel_id,
-                        "view.state": "pending",
-                        "view.connected": False,
-                        "view.problem": None,
-                        "view.created_at": utc_now(),
-                    },
-                },
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
-        except DuplicateKeyError as exc:
-            raise AlreadyConnected from exc
-        return _channel_of(document)
-
-    async def change_channel(self, tenant_id: str, channel_id: str, fields: Document) -> ChannelRecord | None:
-        document: Document | None = await self._channels.find_one_and_update(
-            {"_id": channel_id, "tenant_id": tenant_id, "deleted": False},
-            {"$set": {f"view.{name}": value for name, value in fields.items()}, "$inc": {"view.rev": 1}},
-            return_document=ReturnDocument.AFTER,
-        )
-        return None if document is None else _channel_of(document)
-
-    async def remove_channel(self, tenant_id: str, channel_id: str) -> ChannelRecord | None:
-        """Hide a channel with its conversations, and free its account; the log stays."""
-        document: Document | None = await self._channels.find_one_and_update(
-            {"_id": channel_id, "tenant_id": tenant_id, "deleted": False},
-            {
-                "$set": {"deleted": True, "view.state": "disabled", "view.connected": False},
-                "$unset": {"account_id": ""},
-                "$inc": {"view.rev": 1},
-            },
-            return_document=ReturnDocument.AFTER,
-        )
-        return None if document is None else _channel_of(document)
+        return [message_of(document) for document in reversed(await read_all(cursor))]
 
     # ------------------------------------------------------------ singles
 
@@ -787,59 +508,11 @@ class RequestNumbers:
             self._free[tenant_id].popleft()
 
 
-class ChannelBook:
-    """Channels for the hot path, at most CHANNELS_FRESH_S old. Access is never decided by it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, tuple[float, ChannelRecord | None]] = {}
-        self._reading = asyncio.Lock()
-
-    async def look_up(self, ids: Collection[str]) -> Mapping[str, ChannelRecord | None]:
-        """Channels by id; None for one that is not there (any more)."""
-        fresh_since = time.monotonic() - CHANNELS_FRESH_S
-        if any(id_ not in self._known or self._known[id_][0] < fresh_since for id_ in ids):
-            async with self._reading:
-                stale = {id_ for id_ in ids if id_ not in self._known or self._known[id_][0] < fresh_since}
-                if stale:
-                    found = await self._store.channels_by_id(stale)
-                    now = time.monotonic()
-                    self._known.update({id_: (now, found.get(id_)) for id_ in stale})
-        return {id_: self._known[id_][1] for id_ in ids}
-
-    def forget(self, channel_id: str) -> None:
-        self._known.pop(channel_id, None)
-
-
 def _replace_message(message: Message) -> ReplaceOne[Document]:
     # With a newer revision there, the upsert tries to insert and is refused: just what we want.
     return ReplaceOne(
         {"_id": message.id, "rev": {"$lt": message.rev}}, message_document(message), upsert=True
     )
-
-
-def _channel_of(document: Document) -> ChannelRecord:
-    return ChannelRecord(
-        tenant_id=document["tenant_id"],
-        account_id=document.get("account_id"),
-        view=ChannelView.model_validate(document["view"]),
-    )
-
-
-def channel_fields(
-    *, title: str | None = None, settings: ChannelSettings | None = None, **others: object
-) -> Document:
-    """Fields of a ChannelView as they are stored; None leaves title and settings as they are."""
-    fields: Document = dict(others)
-    if title is not None:
-        fields["title"] = title
-    if settings is not None:
-        fields["settings"] = settings.model_dump(mode="python")
-    return fields
-
-
-def _mark_id(tenant_id: str, operator_id: str, conversation_id: str) -> str:
-    return f"{tenant_id}\x1f{operator_id}\x1f{conversation_id}"
 
 
 def _duplicates(error: BulkWriteError, collection: str) -> list[int]:
@@ -859,6 +532,7 @@ def _without_gap(commits: list[Commit], after: int) -> list[Commit]:
     return commits
 
 
-async def _read(cursor: Any) -> list[Document]:
+async def read_all(cursor: Any) -> list[Document]:
+    """Everything a cursor has."""
     rows: list[Document] = await cursor.to_list(None)
     return rows

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ingest_telegram.settings import Settings
 from msgkit.connector.ingest import build_ingest
+from msgkit.runtime.objects import ObjectStore
 from msgkit.runtime.service import Service, run
 
 
@@ -18,7 +19,9 @@ def build() -> Service:
     with _models_built_when_used():
         from ingest_telegram.client import TelegramClient
         from ingest_telegram.connector import KIND, TelegramBotConnector
-    return build_ingest(TelegramBotConnector(TelegramClient(KIND)), Settings())
+    settings = Settings()
+    client = TelegramClient(KIND, ObjectStore(settings.objects_url))
+    return build_ingest(TelegramBotConnector(client), settings)
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def _models_built_when_used() -> Iterator[None]:
     """Import aiogram without building its models.
 
     It builds validators for all its 300 models when it is imported: 110 MB and 3 seconds, more than the rest
-    of the service. We use five of its methods, and `TelegramClient` builds these. Here and not beside the
+    of the service. We use a few of its methods, and `TelegramClient` builds these. Here and not beside the
     import, because it concerns the whole process: others may want all of aiogram.
     """
     real = BaseModel.__dict__["model_rebuild"]

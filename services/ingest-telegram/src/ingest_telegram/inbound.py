@@ -11,26 +11,22 @@ from typing import Any
 from pydantic_core import from_json
 
 from ingest_telegram import payloads
-from ingest_telegram.payloads import Node, integer, is_node, items, node, number, text
+from ingest_telegram.content import own_phone, to_content, to_placeholder
+from ingest_telegram.payloads import Node, integer, is_node, items, node, short, text
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
 from msgkit.contracts.events import (
     RAW_LIMIT_BYTES,
+    ButtonPress,
     Contact,
     ContactAvailability,
     Content,
-    MediaRef,
     MessageEdited,
     MessageReceived,
-    TextEntity,
 )
 from msgkit.contracts.ids import conversation_id, inbound_event_id
 from msgkit.contracts.words import MessageKind
 
-_NAME_MAX_CHARS = 256
-_WORD_MAX_CHARS = 64
-_FILE_NAME_MAX_CHARS = 255
-_ENTITIES_MAX = 1000
 _DATE_MAX = 253_402_300_799
 """The last second of the year 9999: what a datetime can say."""
 _START = re.compile(rf"/start(?:@\w+)?(?: +([A-Za-z0-9_-]{{1,{payloads.START_PAYLOAD_MAX_CHARS}}}))?\s*")
@@ -99,7 +95,7 @@ def _to_message(update: _Update, payload: object, *, unknown_as: str | None = No
         raise PayloadInvalid("a message without id, chat or author")
     if _is_service_note(message):
         return Parsed(counted=("service_note",))
-    content = _content(message) if unknown_as is None else _unsupported(unknown_as, message)
+    content = to_content(message) if unknown_as is None else to_placeholder(unknown_as, message)
     said = text(message.get("text")) or ""
     start = _START.fullmatch(said)
     reply = node(message.get("reply_to_message"))
@@ -118,7 +114,8 @@ def _to_message(update: _Update, payload: object, *, unknown_as: str | None = No
                 content=content,
                 reply_to_provider_id=None if reply_id is None else str(reply_id),
                 start_payload=None if start is None else start.group(1) or "",
-                group_id=_short(message.get("media_group_id"), _WORD_MAX_CHARS),
+                group_id=short(message.get("media_group_id"), payloads.WORD_MAX_CHARS),
+                pressed=None,
             ),
         )
     )
@@ -145,10 +142,73 @@ def _to_edit(update: _Update, payload: object) -> Parsed:
                 contact=heading.contact,
                 provider_id=str(heading.message_id),
                 edited_at=_moment(edit_date, update.request.received_at),
-                content=_content(message),
+                content=to_content(message),
             ),
         )
     )
+
+
+def _to_press(update: _Update, payload: object) -> Parsed:
+    """A button under a message of ours. Its data may be forged: whoever acts on it must check.
+
+    Source: core.telegram.org/bots/api#callbackquery; fact sheet 1.4.
+    """
+    query = node(payload)
+    query_id, value = text(query.get("id")), text(query.get("data"))
+    if not query_id:
+        raise PayloadInvalid("a press without an id")
+    # Answered whatever it is: the client sees a spinner until then.
+    acknowledge = (query_id,)
+    carrier = node(query.get("message"))
+    if _is_elsewhere(carrier) or not carrier:
+        return Parsed(counted=("not_private",), acknowledge=acknowledge)
+    if value is None:
+        return Parsed(counted=("press_without_data",), acknowledge=acknowledge)
+    contact = _contact({"from": query.get("from"), "chat": carrier.get("chat")})
+    if contact is None:
+        raise PayloadInvalid("a press without an author")
+    carrier_id = integer(carrier.get("message_id"))
+    heading = _Heading(0, contact, conversation_id(update.account.channel_id, contact.key))
+    # Presses have numbers of their own; the prefix keeps them apart from those of messages.
+    provider_id = f"{payloads.PRESS_PREFIX}{query_id[: payloads.WORD_MAX_CHARS]}"
+    return Parsed(
+        events=(
+            MessageReceived(
+                type="message.received.v1",
+                **_common(update, heading, f"{contact.key}:{provider_id}", "message.received.v1"),
+                contact=contact,
+                provider_id=provider_id,
+                provider_seq=update.update_id or 0,
+                # A press has no time of its own; the date is that of the message with the button.
+                sent_at=update.request.received_at,
+                content=Content(
+                    kind=MessageKind.TEXT,
+                    text=_title(carrier, value),
+                    entities=[],
+                    media=[],
+                    place=None,
+                    shared_contact=None,
+                    unsupported=None,
+                ),
+                reply_to_provider_id=None,
+                start_payload=None,
+                group_id=None,
+                pressed=ButtonPress(
+                    value=value, message_provider_id=None if carrier_id is None else str(carrier_id)
+                ),
+            ),
+        ),
+        acknowledge=acknowledge,
+    )
+
+
+def _title(carrier: Node, value: str) -> str:
+    """What stands on the pressed button; its value if Telegram does not show the message any more."""
+    for row in items(node(carrier.get("reply_markup")).get("inline_keyboard")):
+        for button in items(row):
+            if is_node(button) and button.get("callback_data") == value:
+                return text(button.get("text")) or value
+    return value
 
 
 def _to_availability(update: _Update, payload: object) -> Parsed:
@@ -181,6 +241,7 @@ _TRANSLATORS: dict[str, Callable[[_Update, object], Parsed]] = {
     "message": _to_message,
     "edited_message": _to_edit,
     "my_chat_member": _to_availability,
+    "callback_query": _to_press,
 }
 
 
@@ -226,146 +287,17 @@ def _contact(message: Node) -> Contact | None:
         return None
     named = person if text(person.get("first_name")) else chat
     names = [text(named.get(part)) or "" for part in ("first_name", "last_name")]
-    name = " ".join(part.strip() for part in names if part.strip())[:_NAME_MAX_CHARS]
-    username = _short(person.get("username"), _WORD_MAX_CHARS) or _short(
-        chat.get("username"), _WORD_MAX_CHARS
+    name = " ".join(part.strip() for part in names if part.strip())[: payloads.NAME_MAX_CHARS]
+    username = short(person.get("username"), payloads.WORD_MAX_CHARS) or short(
+        chat.get("username"), payloads.WORD_MAX_CHARS
     )
-    card = node(message.get("contact"))
-    # Only a card of the sender proves a number; anybody may forward somebody else's.
-    own_number = integer(card.get("user_id")) == person_id
     return Contact(
         key=str(person_id),
         name=name or username or _NAMELESS,
         username=username,
-        phone=_short(card.get("phone_number"), _WORD_MAX_CHARS) if own_number else None,
-        language=_short(person.get("language_code"), _WORD_MAX_CHARS),
+        phone=own_phone(message, person_id),
+        language=short(person.get("language_code"), payloads.WORD_MAX_CHARS),
     )
-
-
-def _content(message: Node) -> Content:
-    said = text(message.get("text"))
-    if said is not None:
-        return Content(
-            kind=MessageKind.TEXT,
-            text=said,
-            entities=_entities(message.get("entities")),
-            media=[],
-            unsupported=None,
-        )
-    for key, read in _MEDIA:
-        if is_node(message.get(key)) or (key == "photo" and isinstance(message.get(key), list)):
-            found = read(message)
-            if found is not None:
-                return found
-    unknown = sorted(message.keys() - payloads.ENVELOPE_KEYS)
-    return _unsupported(_unsupported_name(unknown), message)
-
-
-def _unsupported_name(keys: list[str]) -> str:
-    # Next to a novelty there may be service keys; whatever comes first names it well enough.
-    return keys[0][:_WORD_MAX_CHARS] if keys else "empty"
-
-
-def _unsupported(name: str, message: Node) -> Content:
-    said, caption = text(message.get("text")), text(message.get("caption"))
-    return Content(
-        kind=MessageKind.UNSUPPORTED,
-        text=said or caption or "",
-        entities=_entities(message.get("entities" if said else "caption_entities")),
-        media=[],
-        unsupported=name[:_WORD_MAX_CHARS],
-    )
-
-
-def _with_media(message: Node, kind: MessageKind, file: Node) -> Content | None:
-    ref = text(file.get("file_id"))
-    if ref is None:
-        return None
-    duration = number(file.get("duration"))
-    return Content(
-        kind=kind,
-        text=text(message.get("caption")) or "",
-        entities=_entities(message.get("caption_entities")),
-        media=[
-            MediaRef(
-                ref=ref,
-                kind=kind,
-                name=_short(file.get("file_name"), _FILE_NAME_MAX_CHARS),
-                mime=_short(file.get("mime_type"), _FILE_NAME_MAX_CHARS),
-                size_bytes=_natural(file.get("file_size")),
-                width=_natural(file.get("width")) or _natural(file.get("length")),
-                height=_natural(file.get("height")) or _natural(file.get("length")),
-                duration_s=duration if duration is not None and duration >= 0 else None,
-            )
-        ],
-        unsupported=None,
-    )
-
-
-def _file_under(key: str, kind: MessageKind) -> Callable[[Node], Content | None]:
-    return lambda message: _with_media(message, kind, node(message.get(key)))
-
-
-def _photo(message: Node) -> Content | None:
-    # Sizes rise; the last is the largest.
-    sizes = [size for size in items(message.get("photo")) if is_node(size) and text(size.get("file_id"))]
-    return _with_media(message, MessageKind.IMAGE, sizes[-1]) if sizes else None
-
-
-def _sticker(message: Node) -> Content | None:
-    content = _with_media(message, MessageKind.STICKER, node(message.get("sticker")))
-    emoji = text(node(message.get("sticker")).get("emoji"))
-    return content if content is None else content.model_copy(update={"text": emoji or ""})
-
-
-def _place(message: Node) -> Content | None:
-    venue = node(message.get("venue"))
-    location = node(message.get("location")) or node(venue.get("location"))
-    latitude, longitude = number(location.get("latitude")), number(location.get("longitude"))
-    if latitude is None or longitude is None:
-        return None
-    lines = [text(venue.get("title")), text(venue.get("address")), f"{latitude:.6f}, {longitude:.6f}"]
-    return _plain(MessageKind.LOCATION, "\n".join(line for line in lines if line))
-
-
-def _card(message: Node) -> Content | None:
-    card = node(message.get("contact"))
-    name = " ".join(filter(None, (text(card.get("first_name")), text(card.get("last_name")))))
-    phone = text(card.get("phone_number"))
-    return None if phone is None else _plain(MessageKind.CONTACT, f"{name} {phone}".strip())
-
-
-def _plain(kind: MessageKind, said: str) -> Content:
-    return Content(kind=kind, text=said, entities=[], media=[], unsupported=None)
-
-
-_MEDIA: tuple[tuple[str, Callable[[Node], Content | None]], ...] = (
-    # The order matters: an animation also fills `document`, a live photo `photo`, a venue `location`.
-    ("animation", _file_under("animation", MessageKind.VIDEO)),
-    ("video", _file_under("video", MessageKind.VIDEO)),
-    ("video_note", _file_under("video_note", MessageKind.VIDEO)),
-    ("photo", _photo),
-    ("voice", _file_under("voice", MessageKind.VOICE)),
-    ("audio", _file_under("audio", MessageKind.AUDIO)),
-    ("document", _file_under("document", MessageKind.FILE)),
-    ("sticker", _sticker),
-    ("venue", _place),
-    ("location", _place),
-    ("contact", _card),
-)
-
-
-def _entities(value: object) -> list[TextEntity]:
-    """Marked spans in UTF-16 code units, as Telegram counts and as we keep them; odd ones are left out."""
-    found = []
-    for entity in items(value)[:_ENTITIES_MAX]:
-        kind = text(node(entity).get("type"))
-        offset, length = _natural(node(entity).get("offset")), _natural(node(entity).get("length"))
-        if kind is None or offset is None or not length:
-            continue
-        url = text(node(entity).get("url"))
-        found.append(TextEntity(kind=kind[:_WORD_MAX_CHARS], offset=offset, length=length, url=url))
-    return found
 
 
 def _moment(value: object, otherwise: datetime) -> datetime:
@@ -373,16 +305,6 @@ def _moment(value: object, otherwise: datetime) -> datetime:
     if seconds is None or not 0 < seconds <= _DATE_MAX:
         return otherwise
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _natural(value: object) -> int | None:
-    found = integer(value)
-    return found if found is not None and found >= 0 else None
-
-
-def _short(value: object, max_chars: int) -> str | None:
-    found = text(value)
-    return found[:max_chars] if found else None
 
 
 def _reason(exc: ValueError) -> str:

@@ -8,10 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, TypeGuard
 
 TEXT_MAX_UNITS: Final = 4096
 """UTF-16 code units of one message. Source: core.telegram.org/bots/api#sendmessage (fact sheet 1.7)."""
+CAPTION_MAX_UNITS: Final = 1024
+"""UTF-16 code units under a file. Source: core.telegram.org/bots/api#sendphoto (fact sheet 1.7)."""
+UPLOAD_MAX_BYTES: Final = 50 * 1024 * 1024
+"""Of any file we send. Source: core.telegram.org/bots/api#sending-files (fact sheet 1.7)."""
+PHOTO_MAX_BYTES: Final = 10 * 1024 * 1024
+"""Above it a picture goes as a document. Source: core.telegram.org/bots/api#sendphoto (fact sheet 1.7)."""
+PHOTO_MAX_SIDES_PX: Final = 10_000
+"""Width and height together. Source: core.telegram.org/bots/api#sendphoto (fact sheet 1.7)."""
+PHOTO_MAX_RATIO: Final = 20
+"""Of the longer side to the shorter. Source: core.telegram.org/bots/api#sendphoto (fact sheet 1.7)."""
+STICKER_MAX_BYTES: Final = 512 * 1024
+"""Of a still sticker. Source: core.telegram.org/stickers#static-stickers-and-emoji."""
+DOWNLOAD_MAX_BYTES: Final = 20 * 1024 * 1024
+"""Of a file a bot may fetch. Source: core.telegram.org/bots/api#getfile, `20<<20` in the server (1.7)."""
+ALBUM_MAX_FILES: Final = 10
+"""And at least 2. Source: core.telegram.org/bots/api#sendmediagroup (fact sheet 1.7)."""
+COMMANDS_MAX: Final = 100
+COMMAND_DESCRIPTION_MAX_UNITS: Final = 256
+"""Source: core.telegram.org/bots/api#setmycommands and #botcommand."""
+POLL_MAX_SECONDS: Final = 50
+"""Longest wait of getUpdates. Source: the server's own cap (fact sheet 1.1)."""
+POLL_UPDATES: Final = 100
+"""Most updates of one poll. Source: core.telegram.org/bots/api#getupdates."""
 CALLBACK_MAX_BYTES: Final = 64
 """Bytes of callback_data. Source: core.telegram.org/bots/api#inlinekeyboardbutton (fact sheet 1.4)."""
 SENDS_PER_SECOND: Final = 30
@@ -26,7 +50,6 @@ ALLOWED_UPDATES: Final = ("message", "edited_message", "callback_query", "my_cha
 
 NOT_FOR_A_BOT_CHAT: Final = frozenset(
     {
-        "callback_query",
         "channel_post",
         "edited_channel_post",
         "business_connection",
@@ -78,6 +101,12 @@ ENVELOPE_KEYS: Final = frozenset(
 )  # fmt: skip
 """Keys of a message that say who and when, not what."""
 
+NAME_MAX_CHARS: Final = 256
+WORD_MAX_CHARS: Final = 64
+"""Of names of things and ids: Telegram's own are shorter."""
+PRESS_PREFIX: Final = "press:"
+"""Begins the provider id of a pressed button."""
+
 INT_MAX: Final = 2**63 - 1
 """What a database and a broker can hold; Telegram promises at most 52 bits."""
 
@@ -109,16 +138,74 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def short(value: object, max_chars: int) -> str | None:
+    """The string cut to its first characters; None if it is empty or none."""
+    found = text(value)
+    return found[:max_chars] if found else None
+
+
 def items(value: object) -> list[Any]:
     """The list, or an empty one."""
     return value if isinstance(value, list) else []
 
 
-@dataclass(frozen=True, slots=True)
-class SendText:
-    """One sendMessage call. Without parse_mode: the operator's words are not markup."""
+def utf16_units(value: str) -> int:
+    """How long Telegram takes a text to be."""
+    return len(value) + sum(char > "\uffff" for char in value)
 
+
+@dataclass(frozen=True, slots=True)
+class _Send:
     chat_id: int
-    text: str
     reply_to_message_id: int | None
     reply_markup: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendText(_Send):
+    """One sendMessage call. Without parse_mode: the operator's words are not markup."""
+
+    text: str
+
+
+class FileMethod(StrEnum):
+    """How a file is shown on the phone; the word in `send<Word>` and in an album's `type`."""
+
+    PHOTO = "photo"
+    VIDEO = "video"
+    ANIMATION = "animation"
+    AUDIO = "audio"
+    VOICE = "voice"
+    STICKER = "sticker"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of an answer; its bytes are streamed from the object store when it goes out."""
+
+    method: FileMethod
+    key: str
+    name: str
+    size_bytes: int
+    caption: str
+    width: int | None
+    height: int | None
+    duration_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SendFile(_Send):
+    """One call that sends one file."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class SendAlbum(_Send):
+    """One sendMediaGroup call: several files that stand together. Telegram takes no buttons with it."""
+
+    files: tuple[File, ...]
+
+
+Request = SendText | SendFile | SendAlbum

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgkit.connector.contract import Account, AccountState
 from msgkit.connector.credentials import Keyring
@@ -16,14 +18,44 @@ from msgkit.runtime.mongo import Database, Document, DuplicateKeyError
 CACHE_SECONDS = 3.0
 """How long another replica's change may stay unseen."""
 PENDING_KEPT = timedelta(minutes=10)
-"""A creation that stopped half-way is removed after this; nothing was registered with the messenger yet."""
+"""A creation that stopped half-way is removed after this."""
+STEP_KEPT = timedelta(seconds=30)
+"""Longer than any step of a change takes, so that one under way is not finished by somebody else."""
+PREVIOUS_SECRET_KEPT = timedelta(minutes=10)
+"""How long the old webhook secret holds after the messenger took the new one: what is on its way has it."""
+FAREWELL_KEPT = timedelta(days=2)
+"""How long we try to take our webhook away from an account that was removed; Telegram repeats for a day."""
 _NEVER_ACTIVE: Document = {"state": "pending", "was_active": {"$ne": True}}
 
 _SECRET = "webhook_secret"  # noqa: S105 - the name of a field
+_PREVIOUS = "previous_secret"
 
 
 class AlreadyConnected(Exception):
     """Another channel, of this or another tenant, holds this account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What inbox was last told of an account."""
+
+    connected: bool
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An account with what its watch remembers."""
+
+    account: Account
+    was_active: bool
+    webhook_left: bool
+    """Disabled, and the messenger has not been told yet."""
+    is_left_alone: bool
+    """Nobody has worked on it for STEP_KEPT: whoever began a change will not finish it."""
+    reported: Reported | None
+    mended_at: datetime | None
+    """When we last registered again what somebody else had changed."""
 
 
 class AccountStore:
@@ -31,6 +63,7 @@ class AccountStore:
 
     def __init__(self, database: Database, keyring: Keyring, clock: Clock = utc_now) -> None:
         self._accounts = database["accounts"]
+        self._farewells = database["account_farewells"]
         self._keyring = keyring
         self._clock = clock
         self._cache: dict[str, tuple[float, Account | None]] = {}
@@ -49,6 +82,8 @@ class AccountStore:
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the channel id after each change made by this process."""
         self._listeners.append(listener)
+
+    # --- reading
 
     async def get(self, channel_id: str) -> Account | None:
         """The account as it was at most CACHE_SECONDS ago.
@@ -76,23 +111,56 @@ class AccountStore:
             document = await self._accounts.find_one({"_id": channel_id})
         return None if document is None else self._opened(document)
 
+    async def watched(self, channel_id: str) -> Watched | None:
+        """The account with what its watch remembers, as it is now.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            document = await self._accounts.find_one({"_id": channel_id})
+        if document is None:
+            return None
+        reported = document.get("reported")
+        return Watched(
+            account=self._opened(document),
+            was_active=bool(document.get("was_active")),
+            webhook_left=bool(document.get("webhook_left")),
+            is_left_alone=document["updated_at"] < self._clock() - STEP_KEPT,
+            reported=None if reported is None else Reported(reported["connected"], reported["problem"]),
+            mended_at=document.get("mended_at"),
+        )
+
+    async def channel_ids(self) -> list[str]:
+        """The channels of all accounts.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            return [str(row["_id"]) for row in await self._accounts.find({}, {"_id": 1}).to_list(None)]
+
+    async def active_bases(self) -> dict[str, str | None]:
+        """Channel → address of the API, of all active accounts; without opening their secrets.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            rows = await self._accounts.find({"state": "active"}, {"api_base": 1}).to_list(None)
+        return {str(row["_id"]): row["api_base"] for row in rows}
+
+    # --- connecting
+
     async def save(self, account: Account) -> None:
-        """Store a new account or new credentials of a known one.
+        """Store a new account, or new credentials of a known one; a known one keeps its webhook secret.
 
         Raises:
             AlreadyConnected: the account belongs to another channel.
             StoreUnavailable: MongoDB does not answer.
         """
         now = self._clock()
-        sealed = {
-            name: self._keyring.seal(
-                value, tenant_id=account.tenant_id, channel_id=account.channel_id, field=name
-            )
-            for name, value in account.credentials.items()
-        }
-        secret = self._keyring.seal(
-            account.webhook_secret, tenant_id=account.tenant_id, channel_id=account.channel_id, field=_SECRET
-        )
+        sealed = {name: self._sealed(account, value, name) for name, value in account.credentials.items()}
         change: Document = {
             "$set": {
                 "kind": account.kind,
@@ -100,12 +168,16 @@ class AccountStore:
                 "account_name": account.account_name,
                 "api_base": account.api_base,
                 "credentials": sealed,
-                _SECRET: secret,
                 "state": account.state,
                 "problem": account.problem,
                 "updated_at": now,
             },
-            "$setOnInsert": {"created_at": now, "paused_until": None},
+            "$setOnInsert": {
+                "created_at": now,
+                "paused_until": None,
+                _SECRET: self._sealed(account, account.webhook_secret, _SECRET),
+            },
+            "$inc": {"credentials_rev": 1},
         }
         try:
             await self._write(account, change)
@@ -138,18 +210,49 @@ class AccountStore:
             )
         return bool(removed.deleted_count)
 
-    async def set_state(self, channel_id: str, state: AccountState, problem: str | None) -> None:
-        """Say how the account stands.
+    # --- how it stands
+
+    async def set_state(self, channel_id: str, state: AccountState, problem: str | None) -> bool:
+        """Say how the account stands; False if there is no such account (any more).
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
         change: Document = {"state": state, "problem": problem, "updated_at": self._clock()}
         if state == "active":
-            change["was_active"] = True
-        with store_reached("accounts"):
-            await self._accounts.update_one({"_id": channel_id}, {"$set": change})
-        self._changed(channel_id)
+            change |= {"was_active": True, "webhook_left": False}
+        return await self._set(channel_id, change)
+
+    async def disable(self, channel_id: str) -> bool:
+        """Switch it off. `webhook_left` stands until the messenger was told; False: no such account.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        change: Document = {"state": "disabled", "problem": None, "webhook_left": True}
+        return await self._set(channel_id, change | {"was_active": True, "updated_at": self._clock()})
+
+    async def webhook_gone(self, channel_id: str) -> None:
+        """The messenger was told that a disabled account takes no webhooks.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        await self._set(channel_id, {"webhook_left": False}, only={"state": "disabled"})
+
+    async def refused(self, account: Account, problem: str) -> bool:
+        """The messenger refused these credentials; False if there are newer ones, or the account is off.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        only: Document = {
+            "credentials_rev": account.credentials_rev,
+            # A creation that was never finished stays one, so that it expires.
+            "$or": [{"state": {"$in": ["active", "disconnected"]}}, {"state": "pending", "was_active": True}],
+        }
+        change: Document = {"state": "disconnected", "problem": problem, "updated_at": self._clock()}
+        return await self._set(account.channel_id, change, only=only)
 
     async def pause(self, channel_id: str, until: datetime) -> None:
         """Send nothing before `until`, also after a restart.
@@ -161,32 +264,144 @@ class AccountStore:
             await self._accounts.update_one({"_id": channel_id}, {"$max": {"paused_until": until}})
         self._changed(channel_id)
 
-    async def remove(self, channel_id: str) -> None:
-        """Forget the account and its secrets.
+    # --- the webhook's secret
+
+    async def begin_rotation(self, account: Account, secret: str) -> Account | None:
+        """Accept a new secret beside the old one; one that was begun before goes on. None: account is gone.
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
+        begun: Document = {
+            _PREVIOUS: f"${_SECRET}",
+            _SECRET: {"$literal": self._sealed(account, secret, _SECRET)},
+            "is_rotating": True,
+            "updated_at": self._clock(),
+        }
         with store_reached("accounts"):
-            await self._accounts.delete_one({"_id": channel_id})
-        self._changed(channel_id)
-
-    async def remove_abandoned(self) -> int:
-        """Remove creations that stopped half-way long ago; returns how many.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer.
-        """
-        with store_reached("accounts"):
-            result = await self._accounts.delete_many(
-                {**_NEVER_ACTIVE, "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
+            await self._accounts.update_one(
+                {"_id": account.channel_id, "is_rotating": {"$ne": True}}, [{"$set": begun}]
             )
-        return int(result.deleted_count)
+        self._changed(account.channel_id)
+        return await self.load(account.channel_id)
+
+    async def end_rotation(self, account: Account) -> None:
+        """The messenger has the new secret; the old one holds for PREVIOUS_SECRET_KEPT.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        change: Document = {"is_rotating": False, "previous_until": self._clock() + PREVIOUS_SECRET_KEPT}
+        await self._set(account.channel_id, change, only={"is_rotating": True})
+
+    # --- what the watch remembers
+
+    async def remember_report(self, channel_id: str, reported: Reported) -> None:
+        """What inbox was told.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            await self._accounts.update_one(
+                {"_id": channel_id},
+                {"$set": {"reported": {"connected": reported.connected, "problem": reported.problem}}},
+            )
+
+    async def may_mend(self, channel_id: str, not_since: datetime) -> bool:
+        """Take the one try to register again what somebody changed; False if it was taken after `not_since`.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            taken = await self._accounts.update_one(
+                {
+                    "_id": channel_id,
+                    "state": "active",
+                    "$or": [{"mended_at": None}, {"mended_at": {"$lt": not_since}}],
+                },
+                {"$set": {"mended_at": self._clock()}},
+            )
+        return bool(taken.matched_count)
+
+    # --- removing
+
+    async def remove(self, account: Account, *, webhook_left: bool) -> None:
+        """Forget the account. With `webhook_left` its secrets stay until the messenger was told.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            if webhook_left:
+                document = await self._accounts.find_one({"_id": account.channel_id})
+                if document is not None:
+                    await self.keep_farewell(document)
+            await self._accounts.delete_one({"_id": account.channel_id})
+        self._changed(account.channel_id)
+
+    async def keep_farewell(self, document: Mapping[str, Any]) -> None:
+        """Remember that the messenger must be told that an account went."""
+        await self._farewells.replace_one(
+            {"_id": document["_id"]}, {**document, "left_at": self._clock()}, upsert=True
+        )
+
+    async def farewells(self) -> list[Account]:
+        """Accounts that went while the messenger could not be told; those of somebody else now are dropped.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        found = []
+        with store_reached("accounts"):
+            await self._farewells.delete_many({"left_at": {"$lt": self._clock() - FAREWELL_KEPT}})
+            for document in await self._farewells.find({}).to_list(None):
+                taken_over = {"kind": document["kind"], "account_id": document["account_id"]}
+                if await self._accounts.find_one(taken_over, {"_id": 1}) is not None:
+                    await self._farewells.delete_one({"_id": document["_id"]})
+                else:
+                    found.append(self._opened(document))
+        return found
+
+    async def said_farewell(self, channel_id: str) -> None:
+        """The messenger knows, or never will.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            await self._farewells.delete_one({"_id": channel_id})
+
+    async def abandoned(self) -> list[Account]:
+        """Creations that stopped half-way long ago.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("accounts"):
+            found = await self._accounts.find(
+                {**_NEVER_ACTIVE, "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
+            ).to_list(None)
+        return [self._opened(document) for document in found]
+
+    async def _set(self, channel_id: str, change: Document, only: Document | None = None) -> bool:
+        with store_reached("accounts"):
+            result = await self._accounts.update_one({"_id": channel_id, **(only or {})}, {"$set": change})
+        self._changed(channel_id)
+        return bool(result.matched_count)
 
     def _changed(self, channel_id: str) -> None:
         self._cache.pop(channel_id, None)
         for listener in self._listeners:
             listener(channel_id)
+
+    # --- sealing
+
+    def _sealed(self, account: Account, secret: str, field: str) -> str:
+        return self._keyring.seal(
+            secret, tenant_id=account.tenant_id, channel_id=account.channel_id, field=field
+        )
 
     def _opened(self, document: Document) -> Account:
         channel_id, tenant_id = str(document["_id"]), str(document["tenant_id"])
@@ -196,6 +411,9 @@ class AccountStore:
             register_secret(secret)
             return secret
 
+        is_rotating = bool(document.get("is_rotating"))
+        previous_until = document.get("previous_until")
+        holds = is_rotating or (previous_until is not None and self._clock() < previous_until)
         return Account(
             channel_id=channel_id,
             tenant_id=tenant_id,
@@ -208,4 +426,8 @@ class AccountStore:
             paused_until=document["paused_until"],
             credentials={name: opened(value, name) for name, value in document["credentials"].items()},
             webhook_secret=opened(document[_SECRET], _SECRET),
+            # It was sealed as the secret it was then.
+            previous_secret=opened(document[_PREVIOUS], _SECRET) if holds else None,
+            is_rotating=is_rotating,
+            credentials_rev=document.get("credentials_rev", 0),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from msgkit.contracts import topology
 from msgkit.contracts.ids import new_id
@@ -13,8 +14,18 @@ from msgkit.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
+API_BASES_KEY = "x-api-bases"
+"""In the credentials' schema: the addresses of `ROZMOVA_API_BASES`, so that a form can offer them."""
 EVERY_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
+
+
+def offering(manifest: Manifest, api_bases: Collection[str]) -> Manifest:
+    """The manifest with the other addresses a channel of this service may name, if there are any."""
+    if not api_bases:
+        return manifest
+    schema = manifest.credentials_schema | {API_BASES_KEY: list(api_bases)}
+    return manifest.model_copy(update={"credentials_schema": schema})
 
 
 class Announcer:

@@ -9,7 +9,16 @@ from msgkit.contracts.words import FailureCode
 
 
 class ProviderUnavailable(Exception):
-    """The request certainly did not reach the messenger: tried again with a growing pause."""
+    """The request certainly did not reach the messenger: tried again with a growing pause.
+
+    Args:
+        reason: for the log.
+        problem: for the administrator, if he can end it: what is wrong and the one fix.
+    """
+
+    def __init__(self, reason: str, *, problem: str | None = None) -> None:
+        super().__init__(reason)
+        self.problem = problem
 
 
 class Throttled(Exception):

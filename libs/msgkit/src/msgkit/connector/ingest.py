@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 
-from msgkit.connector.account_api import AccountDesk, account_routes
+from msgkit.connector.acceptance import Acceptance
+from msgkit.connector.account_api import account_routes
+from msgkit.connector.account_desk import AccountDesk
 from msgkit.connector.accounts import AccountStore
-from msgkit.connector.announcements import Announcer
-from msgkit.connector.contract import Connector
+from msgkit.connector.acknowledgements import Acknowledgements
+from msgkit.connector.announcements import Announcer, offering
+from msgkit.connector.contract import Acknowledges, Connector, Polls
+from msgkit.connector.health_watch import HealthWatch
+from msgkit.connector.media_jobs import MediaJobs
+from msgkit.connector.media_store import MediaStore
+from msgkit.connector.polling import Poller
+from msgkit.connector.public_media import public_addresses, public_media_route
 from msgkit.connector.quarantine import Quarantine
+from msgkit.connector.receiving import PollStore, Receiving
 from msgkit.connector.send_loop import SendLoop
 from msgkit.connector.send_store import SendStore
 from msgkit.connector.settings import IngestSettings
@@ -22,9 +32,12 @@ from msgkit.contracts import topology
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher, PublishUnknown
 from msgkit.runtime.health import Health
+from msgkit.runtime.leases import Leases
 from msgkit.runtime.logs import get_logger
+from msgkit.runtime.media import MediaInspector, Workspace
 from msgkit.runtime.membership import Membership
-from msgkit.runtime.mongo import Mongo, StoreUnavailable
+from msgkit.runtime.mongo import Mongo
+from msgkit.runtime.objects import ObjectStore
 from msgkit.runtime.partition_reader import Delivery, PartitionReader
 from msgkit.runtime.problems import install_problem_handlers
 from msgkit.runtime.service import Background, Service
@@ -32,7 +45,19 @@ from msgkit.runtime.tokens import ServiceTokens
 
 log = get_logger(__name__)
 
-HOUSEKEEPING_SECONDS = 3600.0
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Something that runs for ever beside HTTP, and how it finishes what it has in hand."""
+
+    name: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+    drain: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+
+class _Store(Protocol):
+    async def prepare(self) -> None:
+        """Make indexes or folders."""
 
 
 def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service:
@@ -53,13 +78,38 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
     accounts = AccountStore(mongo.database, settings.credential_keys.keyring())
     quarantine = Quarantine(mongo.database, name)
     sends = SendStore(mongo.database)
-    door = WebhookDoor(connector=connector, accounts=accounts, publisher=publisher, quarantine=quarantine)
+    acknowledgements = (
+        Acknowledgements(connector, manifest.kind) if isinstance(connector, Acknowledges) else None
+    )
+    objects = ObjectStore(settings.objects_url)
+    media = MediaJobs(
+        connector=connector,
+        accounts=accounts,
+        store=MediaStore(mongo.database),
+        objects=objects,
+        inspector=MediaInspector(),
+        workspace=Workspace(name),
+        publisher=report_publisher,
+    )
+    acceptance = Acceptance(
+        connector=connector,
+        publisher=publisher,
+        quarantine=quarantine,
+        acknowledgements=acknowledgements,
+        media=media,
+    )
+    door = WebhookDoor(connector=connector, accounts=accounts, acceptance=acceptance)
+    polls = PollStore(mongo.database)
+    receiving = Receiving(
+        connector=connector, polls=polls, public_url=settings.public_url, choice=settings.receive
+    )
     desk = AccountDesk(
         connector=connector,
         accounts=accounts,
         sends=sends,
         public_url=settings.public_url,
         api_bases=settings.api_bases,
+        receiving=receiving,
     )
     loop = SendLoop(
         connector=connector, accounts=accounts, sends=sends, publisher=report_publisher, membership=membership
@@ -77,47 +127,57 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         quarantine=quarantine.keep_delivery,
         attempts=mongo.database["attempts"],
     )
+    watch = HealthWatch(
+        desk=desk,
+        accounts=accounts,
+        publisher=report_publisher,
+        membership=membership,
+        every_s=settings.health_every_s,
+    )
     announcer = Announcer(
-        manifest=manifest,
+        manifest=offering(manifest, settings.api_bases),
         internal_url=settings.internal_url,
         instance=settings.instance,
         publisher=report_publisher,
     )
-    background = Background()
-
-    async def start() -> None:
-        await mongo.require_replica_set()
-        await accounts.prepare()
-        await quarantine.prepare()
-        await sends.prepare()
-        await bus.declare(
-            rabbitmq_url, (*topology.sends_queues(name, (manifest.kind,)), *topology.inbound_queues())
+    parts: list[_Part] = [
+        _Part("membership", membership.run),
+        _Part("orders", reader.run, reader.drain),
+        _Part("sends", loop.run, loop.drain),
+        _Part("media", media.run, media.drain),
+        _Part("announcements", announcer.run),
+        _Part("health", watch.run),
+    ]
+    if acknowledgements is not None:
+        parts.append(_Part("acknowledgements", acknowledgements.run, acknowledgements.drain))
+    if isinstance(connector, Polls):
+        poller = Poller(
+            connector=connector,
+            kind=manifest.kind,
+            accounts=accounts,
+            acceptance=acceptance,
+            receiving=receiving,
+            polls=polls,
+            membership=membership,
+            leases=Leases(mongo.database, settings.instance),
         )
-        await publisher.connect()
-        await membership.join()
-        background.spawn("membership", membership.run())
-        background.spawn("orders", reader.run())
-        background.spawn("sends", loop.run())
-        background.spawn("announcements", announcer.run())
-        background.spawn("housekeeping", _housekeeping(accounts))
-
-    async def drain() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(reader.drain())
-            tasks.create_task(loop.drain())
-        await membership.leave()
-
-    async def stop() -> None:
-        await background.cancel_all()
-        await connector.aclose()
-        await publisher.close()
-        await report_publisher.close()
-        mongo.close()
-
+        parts.append(_Part("polling", poller.run, poller.drain))
+    life = _Life(
+        kind=manifest.kind,
+        service=name,
+        rabbitmq_url=rabbitmq_url,
+        mongo=mongo,
+        stores=(accounts, quarantine, sends, media),
+        publishers=(publisher, report_publisher),
+        membership=membership,
+        connector=connector,
+        parts=parts,
+    )
     health = Health()
     health.add("mongodb", mongo.ping)
     health.add("rabbitmq", partial(_answers, publisher))
     public = PublicApp(door, name)
+    public.router.routes.append(public_media_route(public_addresses(settings), objects))
     install_problem_handlers(public)
     tokens = ServiceTokens(name, settings.service_key.get_secret_value(), settings.service_public_keys)
     return Service(
@@ -125,10 +185,61 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         internal=_internal_app(name, account_routes(desk, tokens)),
         public=public,
         health=health,
-        start=start,
-        drain=drain,
-        stop=stop,
+        start=life.start,
+        drain=life.drain,
+        stop=life.stop,
     )
+
+
+class _Life:
+    """The order in which an ingest service starts, finishes and ends."""
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        service: str,
+        rabbitmq_url: str,
+        mongo: Mongo,
+        stores: Sequence[_Store],
+        publishers: Sequence[Publisher],
+        membership: Membership,
+        connector: Connector[Any],
+        parts: Sequence[_Part],
+    ) -> None:
+        self._queues = (*topology.sends_queues(service, (kind,)), *topology.inbound_queues())
+        self._rabbitmq_url = rabbitmq_url
+        self._mongo = mongo
+        self._stores = stores
+        self._publishers = publishers
+        self._membership = membership
+        self._connector = connector
+        self._parts = parts
+        self._background = Background()
+
+    async def start(self) -> None:
+        await self._mongo.require_replica_set()
+        for store in self._stores:
+            await store.prepare()
+        await bus.declare(self._rabbitmq_url, self._queues)
+        await self._publishers[0].connect()
+        await self._membership.join()
+        for part in self._parts:
+            self._background.spawn(part.name, part.run())
+
+    async def drain(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for part in self._parts:
+                if part.drain is not None:
+                    tasks.create_task(part.drain())
+        await self._membership.leave()
+
+    async def stop(self) -> None:
+        await self._background.cancel_all()
+        await self._connector.aclose()
+        for publisher in self._publishers:
+            await publisher.close()
+        self._mongo.close()
 
 
 def _internal_app(name: str, routes: APIRouter) -> FastAPI:
@@ -144,14 +255,3 @@ async def _answers(publisher: Publisher) -> bool:
     except PublishUnknown:
         return False
     return publisher.connected
-
-
-async def _housekeeping(accounts: AccountStore) -> None:
-    while True:
-        try:
-            removed = await accounts.remove_abandoned()
-            if removed:
-                log.info("abandoned_accounts_removed", count=removed)
-        except StoreUnavailable as exc:
-            log.warning("housekeeping_waits", reason=str(exc))
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)

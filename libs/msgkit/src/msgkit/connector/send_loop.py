@@ -29,7 +29,14 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
-from msgkit.connector.send_store import LEASE_SECONDS, Outcome, Send, SendStore
+from msgkit.connector.send_store import (
+    CHANNEL_GONE,
+    CHANNEL_OFF,
+    LEASE_SECONDS,
+    Outcome,
+    Send,
+    SendStore,
+)
 from msgkit.contracts.events import Failure
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.words import FailureCode, MessageState
@@ -244,9 +251,10 @@ class SendLoop:
             if not (found or channel.ready or channel.busy):
                 return False
         account = await self._accounts.get(channel.channel_id)
-        if account is None:
+        if account is None or account.state == "disabled":
             if not channel.busy:
-                await self._sends.fail_channel(channel.channel_id)
+                reason = CHANNEL_GONE if account is None else CHANNEL_OFF
+                await self._sends.fail_channel(channel.channel_id, reason)
             return bool(channel.busy)
         now = self._clock()
         channel.blocked_until = _latest(channel.paused_until, account.paused_until, now)
@@ -363,7 +371,7 @@ class SendLoop:
             await self._deliver_parts(channel, account, send, requests, provider_ids)
             outcome = Outcome(MessageState.SENT)
         except (Throttled, ProviderUnavailable, CredentialsInvalid) as exc:
-            return await self._not_sent(channel, send, exc, provider_ids)
+            return await self._not_sent(channel, account, send, exc, provider_ids)
         except _TakenOver:
             log.warning("send_taken_over", message_id=send.message_id)
             return self._clock()
@@ -385,10 +393,9 @@ class SendLoop:
             async with self._held(send.message_id):
                 receipt = await self._connector.deliver(requests[part], account)
             channel.unavailable_since = None
-            if receipt.provider_id is not None:
-                provider_ids.append(receipt.provider_id)
+            provider_ids.extend(receipt.provider_ids)
             if part + 1 < len(requests):
-                mark = partial(self._sends.mark_part, send, self._owner, receipt.provider_id, part)
+                mark = partial(self._sends.mark_part, send, self._owner, receipt.provider_ids, part)
                 if not await self._surely(mark):
                     raise _TakenOver
                 await channel.bucket.take()
@@ -408,6 +415,7 @@ class SendLoop:
     async def _not_sent(
         self,
         channel: _Channel,
+        account: Account,
         send: Send,
         exc: Throttled | ProviderUnavailable | CredentialsInvalid,
         provider_ids: list[str],
@@ -419,7 +427,7 @@ class SendLoop:
             case ProviderUnavailable():
                 return await self._back_off(channel, send, exc, provider_ids)
             case CredentialsInvalid():
-                return await self._disconnect(send, exc)
+                return await self._disconnect(account, send, exc)
 
     async def _pause(self, channel: _Channel, send: Send, throttled: Throttled) -> datetime:
         until = self._clock() + timedelta(
@@ -448,11 +456,14 @@ class SendLoop:
         await self._surely(lambda: self._release(send, due_at=due_at, unavailable_since=since))
         return due_at
 
-    async def _disconnect(self, send: Send, exc: CredentialsInvalid) -> datetime:
-        log.error("channel_disconnected", channel_id=send.channel_id)
+    async def _disconnect(self, account: Account, send: Send, exc: CredentialsInvalid) -> datetime:
         now = self._clock()
         await self._surely(lambda: self._release(send, due_at=now))
-        await self._surely(lambda: self._accounts.set_state(send.channel_id, "disconnected", exc.text))
+        if await self._surely(lambda: self._accounts.refused(account, exc.text)):
+            log.error("channel_disconnected", channel_id=send.channel_id)
+        else:
+            # The credentials were changed while the call was out: it goes out with the new ones.
+            log.info("send_waits_for_new_credentials", message_id=send.message_id)
         return now + timedelta(seconds=NET_S)
 
     async def _release(

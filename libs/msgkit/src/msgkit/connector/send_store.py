@@ -43,6 +43,10 @@ CHANNEL_GONE = Failure(
     code=FailureCode.CHANNEL_DISCONNECTED, text="Канал видалено: підключіть його знову або оберіть інший."
 )
 
+CHANNEL_OFF = Failure(
+    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал вимкнено: увімкніть його і надішліть ще раз."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Brief:
@@ -169,8 +173,8 @@ class SendStore:
                     {"state": "queued"},
                 )
 
-    async def fail_channel(self, channel_id: str) -> None:
-        """End everything that waits for a channel that is gone.
+    async def fail_channel(self, channel_id: str, reason: Failure = CHANNEL_GONE) -> None:
+        """End everything that waits for a channel that is gone or switched off.
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
@@ -185,7 +189,7 @@ class SendStore:
             for document in waiting:
                 await self._close(
                     _Ending(_brief(document), document["provider_ids"], document.get("traceparent")),
-                    Outcome(MessageState.FAILED, CHANNEL_GONE),
+                    Outcome(MessageState.FAILED, reason),
                     {"state": "queued"},
                 )
 
@@ -274,14 +278,13 @@ class SendStore:
             )
         return claimed is not None
 
-    async def mark_part(self, send: Send, owner: str, provider_id: str | None, part: int) -> bool:
+    async def mark_part(self, send: Send, owner: str, provider_ids: Sequence[str], part: int) -> bool:
         """Write that `part` was delivered and the next one is about to be tried; False if it is not ours now.
 
         Raises:
             StoreUnavailable: not confirmed; repeat it.
         """
         attempt = {"at": self._clock(), "part": part + 1, "owner": owner}
-        ids = [] if provider_id is None else [provider_id]
         ours = {"_id": send.message_id, "state": "sending", "owner": owner}
         with store_reached("sends"):
             result = await self._sends.update_one(
@@ -290,7 +293,9 @@ class SendStore:
                     {
                         "$set": {
                             "parts_done": part + 1,
-                            "provider_ids": {"$concatArrays": ["$provider_ids", {"$literal": ids}]},
+                            "provider_ids": {
+                                "$concatArrays": ["$provider_ids", {"$literal": list(provider_ids)}]
+                            },
                             "lease_until": _lease(),
                             "attempts": _with_attempt(attempt),
                         }

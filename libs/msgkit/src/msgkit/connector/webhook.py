@@ -1,4 +1,4 @@
-"""The door for messengers: verify, translate, publish with a confirm, and only then answer 200.
+"""The door for messengers: verify, let it become durable, and only then answer 200.
 
 A plain ASGI endpoint: this is the hottest path of the house, and the frame's request parsing costs more than
 our own work.
@@ -7,8 +7,6 @@ our own work.
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,28 +15,23 @@ from prometheus_client import Counter
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from msgkit.connector.acceptance import Acceptance, NotAccepted
 from msgkit.connector.accounts import AccountStore
-from msgkit.connector.contract import Account, Connector, Parsed, WebhookRequest
+from msgkit.connector.contract import Account, Connector, WebhookRequest
 from msgkit.connector.credentials import EnvelopeInvalid
-from msgkit.connector.errors import PayloadInvalid, SignatureInvalid
-from msgkit.connector.quarantine import Quarantine
-from msgkit.contracts import topology
-from msgkit.contracts.events import InboundEvent, WebhookReceived
+from msgkit.connector.errors import SignatureInvalid
 from msgkit.contracts.ids import new_id
 from msgkit.runtime import metrics
-from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
-from msgkit.runtime.telemetry import current_traceparent, span
+from msgkit.runtime.telemetry import span
 
 log = get_logger(__name__)
 
 BODY_MAX_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 10.0
 """A body that takes longer is not from a messenger."""
-CONFIRM_SECONDS = 5.0
-"""Without the broker's confirm within this the messenger is asked to repeat."""
 LOOKUP_SECONDS = 4.0
 RETRY_AFTER_SECONDS = b"1"
 
@@ -67,15 +60,13 @@ class WebhookDoor:
         *,
         connector: Connector[Any],
         accounts: AccountStore,
-        publisher: Publisher,
-        quarantine: Quarantine,
+        acceptance: Acceptance,
         clock: Clock = utc_now,
     ) -> None:
         self._connector = connector
         self._kind = connector.manifest.kind
         self._accounts = accounts
-        self._publisher = publisher
-        self._quarantine = quarantine
+        self._acceptance = acceptance
         self._clock = clock
         self._counters: dict[str, Counter] = {}
         self.prefix = f"/webhooks/{self._kind}/"
@@ -122,63 +113,14 @@ class WebhookDoor:
             self._connector.verify(request, account)
         except SignatureInvalid as exc:
             raise _Refused(403, "forbidden") from exc
-        parsed = self._parse(request, account)
-        messages = [self._outgoing(event) for event in parsed.events]
-        if not _travels_whole(parsed.events, request.body):
-            messages.append(self._journal_entry(request, account))
         try:
-            await self._publisher.publish_all(messages, timeout_s=CONFIRM_SECONDS)
-        except (PublishUnknown, PublishUnroutable) as exc:
-            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
-            raise _Refused(503, "bus_unavailable") from exc
-        if parsed.quarantine is not None:
-            try:
-                await self._quarantine.keep_webhook(account, request.body, parsed.quarantine)
-            except StoreUnavailable as exc:
-                raise _Refused(503, "store_unavailable") from exc
-            return parsed.reply, "quarantined"
+            parsed, outcome = await self._acceptance.take(request, account)
+        except NotAccepted as exc:
+            raise _Refused(503, exc.outcome) from exc
         for name in parsed.counted:
             log.debug("webhook_counted", channel_id=account.channel_id, name=name)
             self._count(f"counted_{name}")
-        return parsed.reply, "accepted" if parsed.events else "counted"
-
-    def _parse(self, request: WebhookRequest, account: Account) -> Parsed:
-        try:
-            return self._connector.parse(request, account)
-        except PayloadInvalid as exc:
-            return Parsed(quarantine=str(exc))
-        except Exception as exc:
-            # Our bug; with a 5xx the messenger would repeat it for a day and hold back that whole chat.
-            log.exception("webhook_parse_failed", channel_id=account.channel_id)
-            return Parsed(quarantine=f"our translation failed: {type(exc).__name__}")
-
-    def _outgoing(self, event: InboundEvent) -> Outgoing:
-        return Outgoing(
-            exchange=topology.INBOUND,
-            routing_key=topology.conversation_key(event.channel_kind, event.conversation_id),
-            body=event.model_dump_json().encode(),
-            event_id=event.event_id,
-            type=str(getattr(event, "type", "")),
-            traceparent=current_traceparent(),
-        )
-
-    def _journal_entry(self, request: WebhookRequest, account: Account) -> Outgoing:
-        entry = WebhookReceived(
-            type="webhook.received.v1",
-            event_id=request.webhook_id,
-            channel_id=account.channel_id,
-            channel_kind=account.kind,
-            recorded_at=request.received_at,
-            body=base64.b64encode(request.body).decode(),
-        )
-        return Outgoing(
-            exchange=topology.JOURNAL_EXCHANGE,
-            routing_key=account.kind,
-            body=entry.model_dump_json().encode(),
-            event_id=entry.event_id,
-            type=entry.type,
-            traceparent=current_traceparent(),
-        )
+        return parsed.reply, outcome
 
     def _count(self, outcome: str) -> None:
         counter = self._counters.get(outcome)
@@ -210,11 +152,6 @@ class PublicApp(FastAPI):
                 await self._door(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
-
-
-def _travels_whole(events: Sequence[InboundEvent], body: bytes) -> bool:
-    """Whether the one event carries the whole webhook; the journal is bound to `inbound` and has it then."""
-    return len(events) == 1 and events[0].raw.encode() == body
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:

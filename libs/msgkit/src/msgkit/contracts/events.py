@@ -54,13 +54,41 @@ class MediaRef(Frozen):
     duration_s: float | None
 
 
+class Place(Frozen):
+    """A point on the map; degrees, WGS 84."""
+
+    latitude: float
+    longitude: float
+    title: str | None
+    address: str | None
+
+
+class SharedContact(Frozen):
+    """A contact card inside a message. `is_own`: the messenger proves that it is the sender's own number."""
+
+    name: str
+    phone: str | None
+    """E.164 if it can be read as a number, else as it came."""
+    is_own: bool
+
+
+class ButtonPress(Frozen):
+    """The client pressed a button under a message of ours."""
+
+    value: str
+    message_provider_id: str | None
+    """The message that carries the button, if the messenger still knows."""
+
+
 class Content(Frozen):
-    """What a message says."""
+    """What a message says. `media` has one entry per file; the refs of one message differ."""
 
     kind: MessageKind
     text: str
     entities: list[TextEntity]
     media: list[MediaRef]
+    place: Place | None
+    shared_contact: SharedContact | None
     unsupported: str | None
     """For `unsupported`: the provider's own name of what we cannot show yet."""
 
@@ -94,6 +122,9 @@ class MessageReceived(InboundEvent):
     start_payload: str | None
     """The deep-link payload of a bot's /start; None for any other message."""
     group_id: str | None
+    """The album this message belongs to, the same for all its messages."""
+    pressed: ButtonPress | None
+    """For a press of a button; the button's title is the text then."""
 
 
 class MessageEdited(InboundEvent):
@@ -132,6 +163,43 @@ class DeliveryReported(BusEvent):
     happened_at: AwareDatetime
 
 
+class StoredMedia(Frozen):
+    """A file in the object store, as it was found to be: never what somebody claimed of it."""
+
+    key: str
+    """Random key of the object; never shown outside."""
+    mime: str
+    size_bytes: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
+    thumb_key: str | None
+
+
+class MediaSettled(BusEvent):
+    """A file of a client's message was fetched, or cannot be had any more."""
+
+    type: Literal["media.settled.v1"]
+    conversation_id: str
+    message_id: str
+    attachment_id: str
+    stored: StoredMedia | None
+    """None: lost."""
+    reason: Literal["gone", "too_big", "dangerous", "unreadable", "unavailable"] | None
+    """Why it is lost."""
+    happened_at: AwareDatetime
+
+
+class ChannelHealthReported(BusEvent):
+    """How a connected account is doing now; said when that changes. Key: the channel's partition."""
+
+    type: Literal["channel.health.v1"]
+    connected: bool
+    problem: str | None
+    """For the administrator, in Ukrainian: what is wrong and the one fix."""
+    happened_at: AwareDatetime
+
+
 class ConversationPoked(BusEvent):
     """Somebody else appended to the log: the owner of the partition should relay it now."""
 
@@ -140,7 +208,13 @@ class ConversationPoked(BusEvent):
 
 
 Inbound = Annotated[
-    MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | ConversationPoked,
+    MessageReceived
+    | MessageEdited
+    | ContactAvailability
+    | DeliveryReported
+    | MediaSettled
+    | ChannelHealthReported
+    | ConversationPoked,
     Field(discriminator="type"),
 ]
 INBOUND: TypeAdapter[Inbound] = TypeAdapter(Inbound)
@@ -164,6 +238,20 @@ class OutboundButton(Frozen):
     value: str
 
 
+class OutboundMedia(Frozen):
+    """A file of an answer. Its bytes lie in the object store; type and size are as found, not as claimed."""
+
+    attachment_id: str
+    key: str
+    kind: MessageKind
+    name: str
+    mime: str
+    size_bytes: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
+
+
 class SendMessage(BusEvent):
     """Order to a connector: bring this message to the client."""
 
@@ -175,6 +263,7 @@ class SendMessage(BusEvent):
     """1, 2, 3 … within the conversation: the order on the phone."""
     author_kind: AuthorKind
     text: str
+    media: list[OutboundMedia]
     buttons: list[list[OutboundButton]]
     reply_to_provider_id: str | None
 

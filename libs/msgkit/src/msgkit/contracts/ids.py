@@ -34,6 +34,17 @@ def conversation_id(channel_id: str, contact_key: str) -> str:
     return derived_id("conversation", channel_id, contact_key)
 
 
+def inbound_message_id(conversation_id: str, provider_id: str) -> str:
+    """The id of the message a provider's id stands for: known without asking anybody."""
+    # Of the conversation, not of the channel: some messengers number messages within a dialogue only.
+    return derived_id("message", conversation_id, f"in:{conversation_id}:{provider_id}")
+
+
+def attachment_id(message_id: str, ref: str) -> str:
+    """The id of a file of a message; `ref` is the connector's reference, or the upload of an answer."""
+    return derived_id("attachment", message_id, ref)
+
+
 def inbound_event_id(kind: str, channel_id: str, provider_id: str, event_type: str) -> str:
     """The id of an inbound event: a provider's repeat has the same one."""
     return derived_id("inbound", kind, channel_id, provider_id, event_type)

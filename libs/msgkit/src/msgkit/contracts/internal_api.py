@@ -8,8 +8,18 @@ inbox (audience `inbox`), all under `/internal`:
   GET    /conversations/{id}/requests            → list[RequestRef]
   POST   /conversations/{id}/messages            SendRequest → 202 MessageView
   POST   /conversations/{id}/read                ReadRequest → ReadMark
+  POST   /conversations/{id}/unread              UnreadRequest → ReadMark
   POST   /conversations/{id}/status              StatusRequest → ViewerRow   (If-Match: v)
-  POST   /conversations/{id}/claim               → ViewerRow
+  POST   /conversations/{id}/claim               → ViewerRow                 (If-Match: v)
+  POST   /conversations/{id}/takeover            → ViewerRow                 (If-Match: v)
+  POST   /conversations/{id}/assign              AssignRequest → ViewerRow   (If-Match: v)
+  POST   /conversations/{id}/release             → ViewerRow                 (If-Match: v)
+  POST   /conversations/{id}/return-to-bot       → ViewerRow                 (If-Match: v)
+  POST   /messages/{id}/retry                    → MessageView
+  POST   /messages/{id}/resolve                  ResolveRequest → MessageView
+  DELETE /messages/{id}                          → 204  (an answer that is not at the messenger)
+  GET    /messages/{id}/trail                    → Trail
+  GET    /media/{attachment_id}                  → MediaRecord
   GET    /counters                               → Counters
   GET    /channels                               → list[ChannelView]  (all of the tenant)
   PUT    /channels/{id}                          StoreChannel → ChannelView  (idempotent; step 2 of creation)
@@ -21,7 +31,10 @@ inbox (audience `inbox`), all under `/internal`:
 
 every ingest service (audience: its name), under `/internal`:
   PUT    /accounts/{channel_id}                  ConnectAccount → AccountProbe  (step 1: stored `pending`)
-  POST   /accounts/{channel_id}/activate         → AccountHealth  (step 3: registers the webhook)
+  POST   /accounts/{channel_id}/activate         → AccountHealth  (step 3: registers the webhook; enables)
+  POST   /accounts/{channel_id}/disable          → AccountHealth  (removes the webhook, keeps the account)
+  PUT    /accounts/{channel_id}/settings         AccountSettings → 204  (what the messenger itself must know)
+  POST   /accounts/{channel_id}/rotate-secret    → AccountHealth  (a new webhook secret; both hold a while)
   GET    /accounts/{channel_id}/health           → AccountHealth
   DELETE /accounts/{channel_id}                  → 204
 """
@@ -34,16 +47,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from msgkit.contracts.events import Frozen
 from msgkit.contracts.views import (
+    BotCommand,
     ChannelSettings,
     ChannelView,
     ConversationRow,
     Counters,
     MessageView,
     ViewerRow,
+    Welcome,
 )
+from msgkit.contracts.words import MessageKind
 
 TEXT_MAX_CHARS = 20_000
 """Longest text an answer may have before a connector splits it."""
+ATTACHMENTS_MAX = 10
+"""Most files of one answer: an album of Telegram."""
 
 
 class Strict(BaseModel):
@@ -52,13 +70,79 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
 
 
+class UploadedFile(Strict):
+    """A file gateway took in for an answer; type, size and measures are as found, not as claimed."""
+
+    upload_id: str = Field(max_length=64)
+    key: str = Field(max_length=200)
+    """Random key of the object in the store."""
+    thumb_key: str | None = Field(max_length=200)
+    kind: MessageKind
+    name: str = Field(max_length=255)
+    mime: str = Field(max_length=120)
+    size_bytes: int = Field(ge=0)
+    width: int | None
+    height: int | None
+    duration_s: float | None
+
+
 class SendRequest(Strict):
+    """An answer or a note: a text, files, or both."""
+
     client_msg_id: str = Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-    text: str = Field(min_length=1, max_length=TEXT_MAX_CHARS)
+    text: str = Field(default="", max_length=TEXT_MAX_CHARS)
+    attachments: list[UploadedFile] = Field(default=[], max_length=ATTACHMENTS_MAX)
     reply_to: str | None = Field(default=None, max_length=64)
     seen_n: int | None = Field(default=None, ge=0, le=2**53)
     force: bool = False
     note: bool = False
+
+
+class UnreadRequest(Strict):
+    """Mark as unread from message `n` on."""
+
+    n: int = Field(ge=1, le=2**53)
+
+
+class AssignRequest(Strict):
+    user_id: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=200)
+
+
+class ResolveRequest(Strict):
+    """What a person decides of an answer nobody knows the fate of."""
+
+    action: Literal["sent", "failed", "resend"] = Field(alias="as")
+
+
+class TrailStep(Frozen):
+    """One thing that happened to a message."""
+
+    at: AwareDatetime
+    event: str
+    """The log's word: `message.came`, `answer.ordered`, `delivery.changed`, …"""
+    state: str | None
+    author: str | None
+    detail: str | None
+    """For the operator, in Ukrainian."""
+    trace_id: str | None
+
+
+class Trail(Frozen):
+    message_id: str
+    steps: list[TrailStep]
+
+
+class MediaRecord(Frozen):
+    """Where a file of a message lies, for the gateway to serve; `key` goes no further."""
+
+    attachment_id: str
+    key: str
+    thumb_key: str | None
+    kind: MessageKind
+    name: str | None
+    mime: str
+    size_bytes: int
 
 
 class ReadRequest(Strict):
@@ -125,6 +209,13 @@ class ConnectAccount(Strict):
     api_base: str | None
 
 
+class AccountSettings(Strict):
+    """What the tenant decides and the messenger itself must know."""
+
+    welcome: Welcome
+    commands: tuple[BotCommand, ...] = Field(max_length=100)
+
+
 class AccountProbe(Frozen):
     channel_id: str
     account_id: str
@@ -136,8 +227,10 @@ class AccountProbe(Frozen):
 
 class AccountHealth(Frozen):
     channel_id: str
-    state: Literal["pending", "active", "disconnected"]
+    state: Literal["pending", "active", "disabled", "disconnected"]
     connected: bool
+    receiving: Literal["webhook", "polling"] | None
+    """How messages come in; None while they do not."""
     problem: str | None
     """For the administrator, in Ukrainian: what is wrong and the one fix."""
     checked_at: AwareDatetime

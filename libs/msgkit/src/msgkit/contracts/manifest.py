@@ -13,7 +13,7 @@ class Limit(Frozen):
     """A limit of the messenger with the unit it counts in and where that is written."""
 
     value: int
-    unit: Literal["utf16_units", "chars", "bytes", "per_second"]
+    unit: Literal["utf16_units", "chars", "bytes", "pixels", "files", "per_second"]
     source: str
 
 
@@ -35,6 +35,7 @@ class Manifest(Frozen):
     service: str
     abilities: Abilities
     limits: dict[str, Limit]
+    """`text`, `caption`, `file` (bytes of any file), `image`, `album` (files), … what the messenger has."""
     reply_window_hours: int | None
     credentials_schema: dict[str, Any]
 

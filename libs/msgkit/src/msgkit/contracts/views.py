@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from msgkit.contracts.events import Failure, Frozen
-from msgkit.contracts.words import AuthorKind, Box, Direction, Handler, MessageKind, MessageState, Status
+from msgkit.contracts.events import Failure, Frozen, Place, SharedContact
+from msgkit.contracts.words import (
+    AttachmentState,
+    AuthorKind,
+    Box,
+    Direction,
+    Handler,
+    MessageKind,
+    MessageState,
+    Status,
+)
 
 
 class ChannelRef(Frozen):
@@ -40,12 +49,19 @@ class RequestRef(Frozen):
     first_reply_at: AwareDatetime | None = None
 
 
+class AuthorView(Frozen):
+    kind: AuthorKind
+    id: str | None = None
+    name: str | None = None
+
+
 class LastMessage(Frozen):
     id: str
     n: int
     text: str
     kind: MessageKind
     direction: Direction
+    author: AuthorView
     at: AwareDatetime
     state: MessageState
 
@@ -88,13 +104,9 @@ class ViewerRow(ConversationRow):
     first_unread_id: str | None = None
 
 
-class AuthorView(Frozen):
-    kind: AuthorKind
-    id: str | None = None
-    name: str | None = None
-
-
 class AttachmentView(Frozen):
+    """A file of a message. `url` and `thumb_url` are API paths that give a signed reading address."""
+
     id: str
     kind: MessageKind
     name: str | None = None
@@ -103,9 +115,18 @@ class AttachmentView(Frozen):
     width: int | None = None
     height: int | None = None
     duration_s: float | None = None
-    state: str = "pending"
+    state: AttachmentState = AttachmentState.PENDING
+    problem: str | None = None
+    """For the operator, in Ukrainian: why the file is lost."""
     url: str | None = None
     thumb_url: str | None = None
+
+
+class ButtonView(Frozen):
+    """A button under a message of ours; `url` for one that opens a page."""
+
+    text: str
+    url: str | None = None
 
 
 class Quote(Frozen):
@@ -133,6 +154,10 @@ class MessageView(Frozen):
     kind: MessageKind
     text: str
     attachments: tuple[AttachmentView, ...] = ()
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
+    buttons: tuple[tuple[ButtonView, ...], ...] = ()
+    group_id: str | None = None
     unsupported: str | None = None
     reply_to: str | None = None
     quote: Quote | None = None
@@ -194,12 +219,20 @@ class Autoresponder(Frozen):
     off_hours_text: str = ""
 
 
+class BotCommand(Frozen):
+    """An entry of the bot's menu of commands: `command` without its slash."""
+
+    command: str
+    description: str
+
+
 class ChannelSettings(Frozen):
     """What the tenant decides about a channel. `roles` None: the tenant's default roles."""
 
     roles: list[str] | None = None
     bot_enabled: bool = False
     welcome: Welcome = Welcome()
+    commands: tuple[BotCommand, ...] = ()
     autoresponder: Autoresponder = Autoresponder()
     hours: dict[str, str] | None = None
     human_agent: bool = False

@@ -19,6 +19,14 @@ class MessageKind(StrEnum):
     UNSUPPORTED = "unsupported"
 
 
+class AttachmentState(StrEnum):
+    """Where a file of a message stands: being fetched, kept by us, or not to be had any more."""
+
+    PENDING = "pending"
+    READY = "ready"
+    LOST = "lost"
+
+
 class Direction(StrEnum):
     IN = "in"
     OUT = "out"

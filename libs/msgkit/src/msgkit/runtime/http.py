@@ -22,6 +22,9 @@ URL_TEMPLATE = "url_template"
 
 # We forget an idle connection before our servers close it (75 s): no request meets a closing socket.
 _LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
+_REPEATS = 2
+"""How often a call is sent again whose connection broke: a replica ended, others of it are there."""
+_REPEATABLE = {"GET", "HEAD", "PUT", "DELETE"}
 _OUR_FAULT = {"token_missing", "token_invalid", "caller_not_allowed"}
 
 
@@ -65,8 +68,12 @@ class InternalClient:
         json: BaseModel | Mapping[str, Any] | list[Any] | None = None,
         params: Mapping[str, str | int | bool | None] | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
     ) -> Any:
         """The parsed JSON of the answer, or None if it has no body.
+
+        When the connection breaks before an answer, as when a replica is stopped, nobody knows whether the
+        call was done. One that may be done twice is sent again, and the person in front sees nothing of it.
 
         Args:
             method: GET, POST, …
@@ -79,6 +86,7 @@ class InternalClient:
             json: The body; a model is written as it defines.
             params: Query; None values are left out.
             headers: For example If-Match.
+            repeatable: Whether doing it twice is doing it once; without it GET, PUT and DELETE are.
 
         Raises:
             Problem: What the service answered, with its status, code, detail and further members; 503
@@ -100,17 +108,16 @@ class InternalClient:
             if isinstance(json, BaseModel):
                 content = json.model_dump_json().encode()
                 sent_headers["Content-Type"] = "application/json"
-            try:
-                response = await self._http.request(
-                    method,
-                    path,
-                    content=content,
-                    json=None if content is not None else json,
-                    params={key: value for key, value in (params or {}).items() if value is not None},
-                    headers=sent_headers,
-                )
-            except httpx2.TransportError as exc:
-                raise self._unavailable(exc) from exc
+            request = self._http.build_request(
+                method,
+                path,
+                content=content,
+                json=None if content is not None else json,
+                params={key: value for key, value in (params or {}).items() if value is not None},
+                headers=sent_headers,
+            )
+            may_repeat = method in _REPEATABLE if repeatable is None else repeatable
+            response = await self._send(request, _REPEATS if may_repeat else 0)
             current.set_attribute("http.response.status_code", response.status_code)
             if response.is_success:
                 return self._parsed(response)
@@ -119,6 +126,19 @@ class InternalClient:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._http.aclose()
+
+    async def _send(self, request: httpx2.Request, repeats: int) -> httpx2.Response:
+        while True:
+            try:
+                return await self._http.send(request)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError) as exc:
+                # Refused means that nobody listens, and that is no different a moment later.
+                if repeats == 0 or isinstance(exc, httpx2.ConnectError):
+                    raise self._unavailable(exc) from exc
+                repeats -= 1
+                log.info("internal_call_repeated", audience=self._audience, error=type(exc).__name__)
+            except httpx2.TransportError as exc:
+                raise self._unavailable(exc) from exc
 
     def _parsed(self, response: httpx2.Response) -> Any:
         if not response.content:

@@ -102,6 +102,35 @@ quarantine_total = Counter(
 )
 
 
+acknowledgements_total = Counter(
+    "rozmova_acknowledgements_total",
+    "Words a messenger waits for beside the 200, by how they went",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+polled_updates_total = Counter(
+    "rozmova_polled_updates_total",
+    "Updates fetched by long polling, by how they ended",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+
+
+media_files_total = Counter(
+    "rozmova_media_files_total",
+    "Files of clients' messages by how they ended: stored, or why they are lost",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+media_seconds = Histogram(
+    "rozmova_media_seconds",
+    "From the webhook to the file in the object store, or to its loss",
+    ["kind"],
+    buckets=_SLOW_SECONDS,
+    registry=REGISTRY,
+)
+
+
 class _MetricsApp:
     """A class, because Starlette would call a plain function with a request."""
 

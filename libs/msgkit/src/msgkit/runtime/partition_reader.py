@@ -1,4 +1,8 @@
-"""Reads the partitions this replica owns: ordered micro-batches, acknowledged after they are durable.
+"""Reads the partitions this replica owns: ordered micro-batches, acknowledged after all is done with them.
+
+A batch is handled in two steps: it is made durable, then finished (told, projected). Finishing one batch and
+making the next one durable wait for different servers, so they run beside each other; each of the two steps
+keeps the order of the batches.
 
 Plain aio-pika: FastStream stops by `basic.cancel`, after which the next reader gets later messages while
 earlier ones are still ours, and it costs a quarter to a half of the rate. A partition is given up by
@@ -12,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -27,6 +31,8 @@ from msgkit.runtime.mongo import STORE_ERRORS, Collection, ReturnDocument, Store
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 PREFETCH = 100
 """Unacknowledged messages per partition."""
 BATCH = 250
@@ -39,6 +45,9 @@ PATIENCE_S = 600.0
 _CHECK_EVERY_S = 2.0
 _MEASURE_EVERY_S = 5.0
 _ATTEMPTS_KEPT_S = 7 * 24 * 3600
+
+Finish = Callable[[], Awaitable[None]]
+"""What is left to do with a durable batch before it is acknowledged; called again after a failure."""
 
 _PASSING: tuple[type[Exception], ...] = (StoreUnavailable, PublishUnknown, *AMQP_ERRORS)
 """Trouble of the surroundings: it passes, and says nothing about the messages."""
@@ -85,9 +94,9 @@ class PartitionReader:
         service: for metrics and the connection's name.
         queue_name: partition → queue.
         membership: says what is ours and when that changes.
-        handle: makes a batch durable; called again with the same deliveries after a failure of the
-            store or the bus, so it must be idempotent by event id. Called with an empty batch when
-            `extra` is set.
+        handle: makes a batch durable, and returns what is left to do with it, if anything. Called again
+            with the same deliveries after a failure of the store or the bus, so it must be idempotent by
+            event id. Called with an empty batch when `extra` is set.
         quarantine: keeps a delivery that cannot be handled, with the reason, before it is acknowledged.
         attempts: a collection of this service where attempts at suspicious deliveries are counted.
         extra: set by others of this process who want `handle` to run without deliveries.
@@ -100,7 +109,7 @@ class PartitionReader:
         service: str,
         queue_name: Callable[[int], str],
         membership: Membership,
-        handle: Callable[[Sequence[Delivery]], Awaitable[None]],
+        handle: Callable[[Sequence[Delivery]], Awaitable[Finish | None]],
         quarantine: Callable[[Delivery, str], Awaitable[None]],
         attempts: Collection,
         extra: asyncio.Event | None = None,
@@ -117,6 +126,8 @@ class PartitionReader:
         self._buffer: deque[_Taken] = deque()
         self._subscriptions: dict[int, _Subscription] = {}
         self._batch_in_hand = asyncio.Lock()
+        self._finishing: asyncio.Task[None] | None = None
+        """The batch before the one in hand: durable, and not acknowledged yet."""
         self._draining = False
         self._drained = asyncio.Event()
         self.subscribed = asyncio.Event()
@@ -162,7 +173,7 @@ class PartitionReader:
                     tasks.create_task(self._watch(connection)),
                     tasks.create_task(self._measure_lag(connection)),
                 ]
-                await self._pump()
+                await self._pump(tasks)
                 # Only draining ends the pump.
                 for task in beside:
                     task.cancel()
@@ -212,7 +223,7 @@ class PartitionReader:
                 await self._take(connection, partition)
             if owned == self._membership.owned:
                 self.subscribed.set()
-                await self._membership.wait_change()
+                await self._membership.wait_change(owned)
                 self.subscribed.clear()
 
     async def _take(self, connection: AbstractConnection, partition: int) -> None:
@@ -233,6 +244,7 @@ class PartitionReader:
         subscription = self._subscriptions.pop(partition)
         subscription.stopped = True
         async with self._batch_in_hand:
+            await self._finished()
             self._buffer = deque(taken for taken in self._buffer if taken.subscription is not subscription)
         # Closing returns what is unacknowledged, in order, to the next reader.
         await uncancelled(subscription.channel.close())
@@ -261,26 +273,33 @@ class PartitionReader:
         )
         self._wake.set()
 
-    async def _pump(self) -> None:
+    async def _pump(self, tasks: asyncio.TaskGroup) -> None:
+        self._finishing = None
         while True:
             await self._wake.wait()
             if self._draining:
                 async with self._batch_in_hand:
+                    await self._finished()
                     return
             self._wake.clear()
             async with self._batch_in_hand:
                 batch = self._next_batch()
-                if not batch:
-                    if self._extra is not None:
-                        await self._durable(())
-                    continue
-                if self._is_suspicious(batch[0]):
+                if batch and self._is_suspicious(batch[0]):
+                    await self._finished()
                     await self._alone(batch[0])
-                else:
-                    await self._together(batch)
-                await self._acknowledge(batch)
+                    await self._acknowledge(batch)
+                elif batch or self._extra is not None:
+                    finish = await self._made_durable(batch)
+                    await self._finished()
+                    self._finishing = tasks.create_task(self._finish(batch, finish))
             if self._buffer:
                 self._wake.set()
+
+    async def _finished(self) -> None:
+        """Wait for the batch before; its failure ends this session and is told by its task."""
+        if self._finishing is not None:
+            await asyncio.wait({self._finishing})
+            self._finishing = None
 
     def _next_batch(self) -> list[_Taken]:
         """What arrived meanwhile, up to BATCH, stopping before a suspicious one, which comes alone."""
@@ -301,16 +320,34 @@ class PartitionReader:
     def _is_suspicious(taken: _Taken) -> bool:
         return taken.delivery.delivery_count >= SUSPICIOUS_DELIVERIES
 
-    async def _together(self, batch: Sequence[_Taken]) -> None:
-        metrics.batch_size.observe(len(batch))
+    async def _made_durable(self, batch: Sequence[_Taken]) -> Finish | None:
+        if batch:
+            metrics.batch_size.observe(len(batch))
+        deliveries = [taken.delivery for taken in batch]
         try:
-            await self._durable([taken.delivery for taken in batch])
+            return await self._patiently(lambda: self._handle(deliveries), len(batch))
         except _PASSING:
             raise
         except Exception:
             log.exception("batch_failed", service=self._service, size=len(batch))
-            for taken in batch:
-                await self._alone(taken)
+            await self._finished()
+            await self._one_by_one(batch)
+            return None
+
+    async def _finish(self, batch: Sequence[_Taken], finish: Finish | None) -> None:
+        if finish is not None:
+            try:
+                await self._patiently(finish, len(batch))
+            except _PASSING:
+                raise
+            except Exception:
+                log.exception("batch_not_finished", service=self._service, size=len(batch))
+                await self._one_by_one(batch)
+        await self._acknowledge(batch)
+
+    async def _one_by_one(self, batch: Sequence[_Taken]) -> None:
+        for taken in batch:
+            await self._alone(taken)
 
     async def _alone(self, taken: _Taken) -> None:
         """Handle one delivery by itself; after MAX_ATTEMPTS it goes to quarantine, with its reason."""
@@ -318,7 +355,9 @@ class PartitionReader:
         reason = "it ended the process again and again"
         while await self._count_attempt(delivery) <= MAX_ATTEMPTS:
             try:
-                await self._durable([delivery])
+                finish = await self._patiently(lambda: self._handle([delivery]), 1)
+                if finish is not None:
+                    await self._patiently(finish, 1)
             except _PASSING:
                 raise
             except Exception as exc:
@@ -342,21 +381,19 @@ class PartitionReader:
             raise StoreUnavailable(f"attempts: {type(exc).__name__}") from exc
         return int(document["count"])
 
-    async def _durable(self, deliveries: Sequence[Delivery]) -> None:
-        """Run `handle`, waiting in place while the store or the bus is away."""
+    async def _patiently(self, step: Callable[[], Awaitable[T]], size: int) -> T:
+        """Do one step of a batch, waiting in place while the store or the bus is away."""
         give_up_at = time.monotonic() + PATIENCE_S
         pause = 0.05
         while True:
             try:
-                await self._handle(deliveries)
+                return await step()
             except (StoreUnavailable, PublishUnknown) as exc:
                 if self._draining or time.monotonic() > give_up_at:
                     raise
-                log.warning("batch_waits", service=self._service, size=len(deliveries), reason=str(exc))
+                log.warning("batch_waits", service=self._service, size=size, reason=str(exc))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
-            else:
-                return
 
     async def _acknowledge(self, batch: Sequence[_Taken]) -> None:
         last: dict[int, _Taken] = {taken.subscription.partition: taken for taken in batch}

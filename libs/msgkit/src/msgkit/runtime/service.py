@@ -7,24 +7,21 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
-import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from msgkit.runtime.headers import SecurityHeaders
 from msgkit.runtime.health import Health
+from msgkit.runtime.listeners import HTTP_STOP_SECONDS, ListenRefused, Server, listener
 from msgkit.runtime.logs import configure_logs, get_logger
 from msgkit.runtime.metrics import metrics_app
 from msgkit.runtime.settings import ServiceSettings, explain_settings_fault
@@ -39,8 +36,9 @@ EXIT_START = 3
 """Something the service needs at start is not there: RabbitMQ, MongoDB, a free port."""
 
 START_SECONDS = 60.0
-DRAIN_SECONDS = 11.0
-HTTP_STOP_SECONDS = 10
+FIRST_READY_SECONDS = 10.0
+"""How long a replica waits for its own readiness before it joins those that listen on a shared port."""
+DRAIN_SECONDS = 10.0
 STOP_SECONDS = 4.0
 EXIT_SECONDS = 30.0
 """From the signal to the end of the process, whatever hangs. The pod's grace period must be longer."""
@@ -48,9 +46,7 @@ EXIT_SECONDS = 30.0
 GARBAGE_THRESHOLDS = (5_000, 10, 10)
 """The collector's default of 700 fits programs that make fewer objects than one batch of messages."""
 
-WS_MAX_BYTES = 65_536
-KEEP_ALIVE_SECONDS = 75
-"""Longer than our own clients keep a connection, so that they close first."""
+_LOOK_SECONDS = 0.05
 
 
 @dataclass
@@ -64,9 +60,24 @@ class Service:
     start: Callable[[], Awaitable[None]]
     """Connects and spawns; an exception here ends the process with exit code 3."""
     drain: Callable[[], Awaitable[None]]
-    """Stop taking work and finish what is in hand; HTTP still answers."""
+    """Stop taking work and finish what is in hand. New connections come no more; those there are, and the
+    port for health, still get answers."""
     stop: Callable[[], Awaitable[None]]
     """Close connections; HTTP has ended."""
+
+
+@dataclass(frozen=True)
+class _Doors:
+    """The servers of a process by when they open and close."""
+
+    outer: tuple[Server, ...]
+    """For callers: opened when ready, closed for newcomers before the draining."""
+    own: tuple[Server, ...]
+    """For whoever watches this replica: open from the start to the end."""
+
+    @property
+    def all(self) -> tuple[Server, ...]:
+        return (*self.own, *self.outer)
 
 
 def run(build: Callable[[], Service]) -> NoReturn:
@@ -160,7 +171,7 @@ class _Process:
     async def _live(self, service: Service) -> int:
         with contextlib.ExitStack() as listeners:
             try:
-                servers = self._servers(service, listeners)
+                doors = self._doors(service, listeners)
                 started = await self._start(service)
             except Exception as exc:
                 log.critical("start_failed", reason=_reason(exc), exc_info=exc)
@@ -169,20 +180,32 @@ class _Process:
             if not started:
                 await self._step("stop", service.stop, STOP_SECONDS)
                 return self._exit_code
-            await self._serve(service, servers)
+            await self._serve(service, doors)
         return self._exit_code
 
-    async def _serve(self, service: Service, servers: list[tuple[_Server, socket.socket]]) -> None:
-        serving = [asyncio.create_task(server.serve([listener])) for server, listener in servers]
-        for task in serving:
-            task.add_done_callback(lambda _task: self.end(EXIT_DIED))
-        for server, _ in servers:
-            await server.listening.wait()
-        ports = [listener.getsockname()[1] for _, listener in servers]
+    async def _serve(self, service: Service, doors: _Doors) -> None:
+        serving = [await self._open(server) for server in doors.own]
+        if self._settings.shared_ports:
+            await self._first_ready(service.health)
+        serving += [await self._open(server) for server in doors.outer]
         _spare_the_collector()
-        log.info("service_started", host=self._settings.host, ports=ports)
+        log.info("service_started", host=self._settings.host, ports=[server.port for server in doors.all])
         await self._end.wait()
-        await self._shut_down(service, [server for server, _ in servers], serving)
+        await self._shut_down(service, doors, serving)
+
+    async def _open(self, server: Server) -> asyncio.Task[None]:
+        task = asyncio.create_task(server.run_on_it())
+        task.add_done_callback(lambda _task: self.end(EXIT_DIED))
+        await server.listening.wait()
+        return task
+
+    async def _first_ready(self, health: Health) -> None:
+        """Others serve these ports already: nobody shall be dealt to one that cannot serve yet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_READY_SECONDS):
+                # Asked, not told: a check is a question to MongoDB or RabbitMQ.
+                while not (self._end.is_set() or all((await health.results()).values())):  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_SECONDS)
 
     async def _start(self, service: Service) -> bool:
         """Whether the start came through; False when a signal or a dead task ended it."""
@@ -200,13 +223,17 @@ class _Process:
         ending.cancel()
         raise TimeoutError
 
-    async def _shut_down(
-        self, service: Service, servers: list[uvicorn.Server], serving: list[asyncio.Task[None]]
-    ) -> None:
+    async def _shut_down(self, service: Service, doors: _Doors, serving: list[asyncio.Task[None]]) -> None:
         service.health.draining = True
         log.info("service_draining", exit_code=self._exit_code)
+        if self._exit_code == 0:
+            # Whoever deals out connections by readiness must notice first. Kept connections end meanwhile,
+            # each with an answer that says so.
+            await asyncio.sleep(self._settings.unready_seconds)
+        for server in doors.outer:
+            await server.stop_accepting()
         await self._step("drain", service.drain, DRAIN_SECONDS)
-        for server in servers:
+        for server in doors.all:
             server.should_exit = True
         await self._step("stop_http", partial(_all, serving), HTTP_STOP_SECONDS + 1)
         await self._step("stop", service.stop, STOP_SECONDS)
@@ -222,80 +249,36 @@ class _Process:
             log.exception("shutdown_step_failed", step=name)
             self._exit_code = self._exit_code or EXIT_DIED
 
-    def _servers(
-        self, service: Service, listeners: contextlib.ExitStack
-    ) -> list[tuple[_Server, socket.socket]]:
+    def _doors(self, service: Service, listeners: contextlib.ExitStack) -> _Doors:
         settings = self._settings
         _add_health(service.internal, service.health)
         service.internal.router.routes.insert(0, Route("/metrics", metrics_app(), include_in_schema=False))
         internal = RequestSpans(service.internal, continue_callers_trace=True)
-        sides = [(internal, settings.internal_port, "ROZMOVA_INTERNAL_PORT")]
+
+        def door(app: RequestSpans, port: int, variable: str, *, shared: bool) -> Server:
+            bound = listeners.enter_context(listener(settings.host, port, variable, shared=shared))
+            return Server(app, bound, service.health, shared=shared)
+
+        shared = settings.shared_ports
+        inside = door(internal, settings.internal_port, "ROZMOVA_INTERNAL_PORT", shared=shared)
+        outer: list[Server] = [inside] if shared else []
         if service.public is not None:
             if settings.public_port is None:
-                raise _StartRefused("This service has a public side: set ROZMOVA_PUBLIC_PORT.")
+                raise ListenRefused("This service has a public side: set ROZMOVA_PUBLIC_PORT.")
             _add_health(service.public, service.health)
             public = RequestSpans(service.public, continue_callers_trace=False)
-            sides.append((public, settings.public_port, "ROZMOVA_PUBLIC_PORT"))
-        return [
-            (_server(app), listeners.enter_context(_listener(settings.host, port, variable)))
-            for app, port, variable in sides
-        ]
-
-
-def _server(app: ASGIApp) -> _Server:
-    config = uvicorn.Config(
-        SecurityHeaders(app),
-        ws="websockets-sansio",
-        ws_max_size=WS_MAX_BYTES,
-        ws_ping_timeout=30,
-        ws_per_message_deflate=False,  # costs a zlib window and CPU per socket; the network is near
-        log_config=None,  # ours is configured already
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=HTTP_STOP_SECONDS,
-    )
-    return _Server(config)
+            outer.append(door(public, settings.public_port, "ROZMOVA_PUBLIC_PORT", shared=shared))
+        if not shared:
+            return _Doors(tuple(outer), (inside,))
+        if settings.own_port is None:
+            raise ListenRefused(
+                "Replicas share the ports: set ROZMOVA_OWN_PORT, where this one alone answers."
+            )
+        own = door(internal, settings.own_port, "ROZMOVA_OWN_PORT", shared=False)
+        return _Doors(tuple(outer), (own,))
 
 
 _CURRENT: ContextVar[_Process | None] = ContextVar("msgkit_process", default=None)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        finally:
-            self.listening.set()  # also when it failed: nobody waits for ever, and the ended task is seen
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals to us: uvicorn's own handler would close sockets before anything is drained."""
-        yield
-
-
-class _StartRefused(Exception):
-    """A start that cannot succeed; the message says what to change."""
-
-
-def _listener(host: str, port: int, variable: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as exc:
-        listener.close()
-        raise _StartRefused(
-            f"Cannot listen on {host}:{port} ({exc.strerror}). Stop what uses that port, or set {variable}."
-        ) from exc
-    listener.set_inheritable(False)
-    return listener
 
 
 def _spare_the_collector() -> None:

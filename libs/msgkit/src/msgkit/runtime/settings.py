@@ -57,6 +57,13 @@ def _mongodb(value: SecretStr) -> SecretStr:
     return value
 
 
+def _objects(value: str) -> str:
+    # Here, so that only services that keep files load the library behind it.
+    from msgkit.runtime.objects import require_objects_url
+
+    return require_objects_url(value)
+
+
 class ServiceSettings(BaseSettings):
     """What each service needs; a service adds its own fields in its settings.py.
 
@@ -92,6 +99,22 @@ class ServiceSettings(BaseSettings):
         description="Port for the outside; services without one have no public side",
     )
     internal_port: int = Field(ge=0, le=65535, description="Port for the other services, health and metrics")
+    shared_ports: bool = Field(
+        default=False,
+        description="Replicas on this machine listen on the same public and internal port (SO_REUSEPORT)",
+    )
+    own_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="With shared ports: where this replica alone answers (internal routes, health, metrics)",
+    )
+    unready_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        le=5,
+        description="After SIGTERM: how long /health/ready is 503 before new connections are refused",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Lowest level that is written"
     )
@@ -120,6 +143,15 @@ class ServiceSettings(BaseSettings):
             if isinstance(value, SecretStr):
                 redactor.register(value.get_secret_value())
                 redactor.register(urlsplit(value.get_secret_value()).password or "")
+
+
+class ObjectsSettings(ServiceSettings):
+    """What a service needs that keeps files beside."""
+
+    objects_url: Annotated[str, AfterValidator(_objects)] = Field(
+        description="Where the bytes of files lie: file:///absolute/folder or s3://bucket/prefix; "
+        "S3's credentials and endpoint stand in the usual AWS_ variables"
+    )
 
 
 def explain_settings_fault(fault: ValidationError | SettingsError) -> str:

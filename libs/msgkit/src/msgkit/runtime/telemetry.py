@@ -100,6 +100,11 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
+def sampled(traceparent: str | None) -> str | None:
+    """The traceparent if its trace is recorded: load must not pay for carrying the others."""
+    return traceparent if traceparent is not None and traceparent.endswith("-01") else None
+
+
 def span(
     name: str,
     *,

@@ -2,32 +2,37 @@
 
 One run: a burst of messages from many clients through the real webhook road; windows watch; one of them
 answers a part of the messages; meanwhile every part of the system is killed with SIGKILL in a seeded order
-and started again. Then everything must settle, and `ledger.check` has the last word.
+and started again, replicas leave by SIGTERM and join, or all of them are restarted in turn as a new version
+is rolled out. Then everything must settle, and `ledger.check` has the last word.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx2
 
 from msgkit.testing.ledger import FINAL_STATES, Answer, Ledger, Verdict, check
-from msgkit.testing.system import System
-from msgkit.testing.window import Window, WindowRefused
+from msgkit.testing.system import Left, System
+from msgkit.testing.window import Tally, Window, WindowRefused
 
 Json = dict[str, Any]
 
+SERVICES = ("inbox", "ingest-telegram", "gateway")
 TARGETS = ("ingest-telegram", "inbox", "gateway", "rabbitmq", "mongodb")
 _PREFIX = "питання"
 _SUPERVISOR_EVERY_S = 0.3
 _AWAY_S = 2.0
+_APART_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Plan:
         answer_every: every n-th message of a client is answered.
         windows: sockets that watch.
         targets: what is killed; "mongodb+inbox" kills both, one after the other, before either is back.
+        leaves: parts that leave by SIGTERM, each once, stay away for some seconds and join again.
+        rolling: first of all, restarts by SIGTERM, one part after the other, the next when all are ready.
+        rest_per_s: calls of windows that only read, beside those of the answers.
         api_faults: scripted faults of the messenger's answers and webhooks.
         settle_s: how long the system may take to settle after the last fault.
     """
@@ -54,6 +62,9 @@ class Plan:
     answer_every: int = 4
     windows: int = 3
     targets: Sequence[str] = TARGETS
+    leaves: Sequence[str] = ()
+    rolling: int = 0
+    rest_per_s: float = 0.0
     api_faults: Sequence[Json] = ()
     settle_s: float = 120.0
 
@@ -81,6 +92,21 @@ class Run:
     resyncs: int = 0
     resumes: int = 0
     gaps: int = 0
+    left: list[Left] = field(default_factory=list)
+    """Every end by SIGTERM."""
+    rest: Tally = field(default_factory=Tally)
+    """Calls of all windows while the replicas were restarted in turn, before anything was killed."""
+    webhooks: Tally = field(default_factory=Tally)
+    restarts_under_load: int = 0
+    """Of `rolling`, begun while clients were still writing; windows read and answer all the time."""
+
+    @property
+    def slowest_exit_s(self) -> float:
+        return max((left.seconds for left in self.left), default=0.0)
+
+    @property
+    def unclean_exits(self) -> list[Left]:
+        return [left for left in self.left if left.exit_code != 0]
 
 
 def run(system: System, plan: Plan, say: Callable[[str], None] = lambda _: None) -> Run:
@@ -99,13 +125,15 @@ class _Chaos:
         self._kills: list[tuple[float, str]] = []
         self._sandbox = httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30)
         self._down: set[str] = set()
-        self._written_all = asyncio.Event()
+        self._left: list[Left] = []
+        self._restarts_under_load = 0
 
     async def run(self) -> Run:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._sandbox.aclose)
             windows = [self._window("olena" if n % 2 == 0 else "ivan") for n in range(self._plan.windows)]
-            for window in windows:
+            readers = [self._window(login) for login in ("olena", "ivan")] if self._plan.rest_per_s else []
+            for window in (*windows, *readers):
                 stack.push_async_callback(window.aclose)
             async with asyncio.TaskGroup() as tasks:
                 watching = [tasks.create_task(window.run()) for window in windows]
@@ -116,8 +144,19 @@ class _Chaos:
                 await asyncio.to_thread(self._system.rabbitmq.wait_until_on_disk, "inbox.inbound.p15.v1")
                 await self._control("PUT", "/control/faults", self._faults(self._plan.api_faults))
                 answering = tasks.create_task(self._answer(windows[0]))
+                reading = [
+                    tasks.create_task(self._read(reader, self._plan.rest_per_s / len(readers)))
+                    for reader in readers
+                ]
                 burst = await self._start_burst()
-                await self._kill_everything(burst)
+                began = time.monotonic()
+                await self._roll(burst)
+                calls = (
+                    sum((window.tally for window in (*windows, *readers)), Tally()),
+                    await self._webhooks(),
+                )
+                writing_s = self._plan.messages / self._plan.rate_per_s
+                await self._disturb(began + writing_s - time.monotonic())
                 await self._until_written(burst)
                 calm_since = time.monotonic()
                 await self._control("PUT", "/control/faults", self._faults(()))
@@ -126,7 +165,7 @@ class _Chaos:
                 verdict.recovered_s = time.monotonic() - calm_since
                 for window in windows:
                     await window.aclose()
-                for task in (*watching, supervising, answering):
+                for task in (*watching, *reading, supervising, answering):
                     task.cancel()
         return Run(
             verdict,
@@ -134,6 +173,9 @@ class _Chaos:
             sum(window.seen.resyncs for window in windows),
             sum(window.seen.resumes for window in windows),
             sum(window.seen.gaps for window in windows),
+            self._left,
+            *calls,
+            self._restarts_under_load,
         )
 
     def _window(self, login: str) -> Window:
@@ -175,34 +217,98 @@ class _Chaos:
                 raise TimeoutError(f"webhooks are still not accepted: {progress}")
             await asyncio.sleep(0.2)
 
-    async def _kill_everything(self, burst: str) -> None:
-        """Kill every target `kills_each` times, spread over the time of writing."""
-        schedule = [target for target in self._plan.targets for _ in range(self._plan.kills_each)]
+    async def _disturb(self, seconds: float) -> None:
+        """Kill every target `kills_each` times and let replicas leave, over the rest of the writing."""
+        schedule = [(target, True) for target in self._plan.targets for _ in range(self._plan.kills_each)]
+        schedule += [(name, False) for name in self._plan.leaves]
         self._dice.shuffle(schedule)
-        if not schedule:
-            return
-        writing_s = self._plan.messages / self._plan.rate_per_s
         started = time.monotonic()
-        for number, target in enumerate(schedule):
-            due = started + writing_s * (number + 0.5 + self._dice.uniform(-0.3, 0.3)) / len(schedule)
+        seconds = max(seconds, _APART_S * len(schedule))
+        for number, (target, by_kill) in enumerate(schedule):
+            due = started + seconds * (number + 0.5 + self._dice.uniform(-0.3, 0.3)) / len(schedule)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self._kills.append((round(time.monotonic() - started, 1), target))
-            self._say(f"{time.monotonic() - started:5.1f} s  SIGKILL {target}")
-            self._down.add(target)
-            for part in target.split("+"):
-                await asyncio.to_thread(self._system.kill, part)
-                # A dead part stays away for a moment, so that others meet its absence.
-                await asyncio.sleep(_AWAY_S if "+" in target else self._dice.uniform(0.0, 1.0))
-            for part in target.split("+"):
-                await asyncio.to_thread(self._system.revive, part)
-            self._down.discard(target)
+            self._say(f"{time.monotonic() - started:5.1f} s  {'SIGKILL' if by_kill else 'SIGTERM'} {target}")
+            if by_kill:
+                self._kills.append((round(time.monotonic() - started, 1), target))
+                await self._kill(target)
+            else:
+                await self._leave(target, away_s=self._dice.uniform(1.0, 3.0))
+
+    async def _kill(self, target: str) -> None:
+        self._down |= set(target.split("+"))
+        for part in target.split("+"):
+            await asyncio.to_thread(self._system.kill, part)
+            # A dead part stays away for a moment, so that others meet its absence.
+            await asyncio.sleep(_AWAY_S if "+" in target else self._dice.uniform(0.0, 1.0))
+        for part in target.split("+"):
+            await asyncio.to_thread(self._system.revive, part)
+        self._down -= set(target.split("+"))
+
+    async def _leave(self, name: str, away_s: float) -> None:
+        # One that is just starting has nothing to leave: a signal ends it like any program.
+        others = self._system.parts.keys() - {name}
+        await asyncio.to_thread(partial(self._system.wait_ready, without=others))
+        self._down.add(name)
+        left = await asyncio.to_thread(self._system.leave, name)
+        self._left.append(left)
+        self._say(f"         {name} ended after {left.seconds:.1f} s with {left.exit_code}")
+        await asyncio.sleep(away_s)
+        await asyncio.to_thread(self._system.revive, name)
+        self._down.discard(name)
+
+    async def _roll(self, burst: str) -> None:
+        """Restart one replica after the other, as a new version is rolled out."""
+        replicas = [self._system.replicas_of(service) for service in SERVICES]
+        # Not two of one service in a row: that is what an orchestrator waits with, too.
+        turns = [
+            names[number]
+            for number in range(max(map(len, replicas)))
+            for names in replicas
+            if number < len(names)
+        ]
+        for number in range(self._plan.rolling):
+            progress = await self._control("GET", f"/control/burst/{burst}")
+            self._restarts_under_load += progress["state"] == "running"
+            await self._leave(turns[number % len(turns)], away_s=0.0)
+            await asyncio.to_thread(self._system.wait_ready)
+
+    async def _read(self, reader: Window, per_s: float) -> None:
+        """Call as windows do that are opened and looked through, whatever is going on."""
+        conversation = ""
+        paths = itertools.cycle(
+            ("/bootstrap", "/conversations", "/conversations/{}/messages", "/me/settings")
+        )
+        for number, path in enumerate(paths):
+            if "{}" in path and not conversation:
+                continue
+            params: dict[str, str | int] | None = {"list": "active"} if path == "/conversations" else None
+            try:
+                answer = await reader.call("GET", path.format(conversation), None, params)
+            except (WindowRefused, httpx2.TransportError):
+                pass  # counted
+            else:
+                if path == "/conversations" and answer["items"]:
+                    conversation = str(answer["items"][number % len(answer["items"])]["id"])
+            await asyncio.sleep(1 / per_s)
+
+    async def _webhooks(self) -> Tally:
+        """How the webhooks ended; the faults we ordered ourselves are not among them."""
+        tally, after = Tally(), 0
+        while entries := await self._control("GET", f"/control/ledger?after={after}&limit=5000"):
+            after = entries[-1]["seq"]
+            for entry in entries:
+                if entry["type"] == "webhook":
+                    tally.calls += 1
+                    tally.server_errors += (entry["status"] or 0) >= 500
+                    tally.broken += entry["status"] is None
+        return tally
 
     async def _supervise(self) -> None:
         """Start again what ended by itself, as the supervisor of `make up` does."""
         while True:
             await asyncio.sleep(_SUPERVISOR_EVERY_S)
-            if not self._down:
-                for name in await asyncio.to_thread(self._system.keep_alive):
+            if not self._down & {"rabbitmq", "mongodb"}:
+                for name in await asyncio.to_thread(self._system.keep_alive, frozenset(self._down)):
                     self._say(f"         {name} ended by itself and was started again")
 
     async def _answer(self, window: Window) -> None:

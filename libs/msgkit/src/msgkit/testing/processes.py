@@ -48,6 +48,11 @@ class DetachedProcess:
         pid = int(record["pid"])
         return pid if process_started_at(pid) == record["started_at"] else None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended (by a signal: minus its number); None while it lives or when we did not start it."""
+        return None if self._child is None else self._child.poll()
+
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> int:
         """Starts the process detached, its output appended to the log file, and returns its pid.
 

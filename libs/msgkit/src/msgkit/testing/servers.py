@@ -324,7 +324,7 @@ class MongoServer:
             (self._folder / "data").mkdir(parents=True, exist_ok=True)
             self._port_file.write_text(str(self.port))
             self._process.start(self._command(), env={**os.environ, "LC_ALL": "C.UTF-8"}, cwd=self._folder)
-        _wait_until("MongoDB", self._process, self._become_primary, PyMongoError)
+        _wait_until("MongoDB", self._process, lambda: become_primary(self.port), PyMongoError)
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """Stops the server cleanly."""
@@ -347,22 +347,28 @@ class MongoServer:
         }
         return [find_mongod(), "--nounixsocket", *(word for option in options.items() for word in option)]
 
-    def _become_primary(self) -> None:
-        me = f"127.0.0.1:{self.port}"
-        with _mongo_client(f"mongodb://{me}/?directConnection=true") as client:
-            try:
-                config = client.admin.command("replSetGetConfig")["config"]
-            except OperationFailure as exc:
-                if exc.code != _NOT_YET_INITIATED:
-                    raise
-                _initiate(client, me)
-            else:
-                if config["members"][0]["host"] != me:  # the data stayed, the port moved
-                    config["members"][0]["host"] = me
-                    config["version"] += 1
-                    client.admin.command("replSetReconfig", config, force=True)
-            if not client.admin.command("hello")["isWritablePrimary"]:
-                raise PyMongoError("not primary yet")
+
+def become_primary(port: int) -> None:
+    """Makes the mongod on this port of ours a replica set of one, if it is none yet.
+
+    Raises:
+        PyMongoError: it does not answer, or does not take writes yet; ask again.
+    """
+    me = f"127.0.0.1:{port}"
+    with _mongo_client(f"mongodb://{me}/?directConnection=true") as client:
+        try:
+            config = client.admin.command("replSetGetConfig")["config"]
+        except OperationFailure as exc:
+            if exc.code != _NOT_YET_INITIATED:
+                raise
+            _initiate(client, me)
+        else:
+            if config["members"][0]["host"] != me:  # the data stayed, the port moved
+                config["members"][0]["host"] = me
+                config["version"] += 1
+                client.admin.command("replSetReconfig", config, force=True)
+        if not client.admin.command("hello")["isWritablePrimary"]:
+            raise PyMongoError("not primary yet")
 
 
 def check_replica_set(url: str) -> str:

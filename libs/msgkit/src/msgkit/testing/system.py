@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,12 +76,30 @@ BOTS = {
 }
 
 
+SPARE_BOT = {
+    "token": "7000000003:AAspare-bot-of-the-sandbox-0123456789",
+    "username": "kalyna_bot",
+    "name": "Калина",
+}
+"""A bot of the sandbox that no channel has, for tests that connect one."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """How a part ended after SIGTERM."""
+
+    name: str
+    seconds: float
+    exit_code: int | None
+
+
 @dataclass
 class _Part:
     process: DetachedProcess
     argv: list[str]
     environment: dict[str, str]
     ready_url: str
+    service: str
 
 
 @dataclass
@@ -90,7 +108,8 @@ class System:
 
     Args:
         folder: for data and logs.
-        replicas: service → number of replicas, if more than one.
+        replicas: service → number of replicas, if more than one; they share the service's addresses, and the
+            further ones are the parts `inbox-2`, `inbox-3`, …
         mutants: service → a script to run instead of the service, to prove that a checker bites.
         environment: more environment variables for every service.
     """
@@ -107,14 +126,15 @@ class System:
         """tenant → its Telegram channel."""
         self.parts: dict[str, _Part] = {}
         self.gateway_url = ""
-        self.gateway_urls: list[str] = []
         self.sandbox_url = ""
         self.ingest_url = ""
         self.started: list[float] = []
         self._stopping = False
 
-    def start(self, services: Sequence[str] = SERVICES, *, channels: bool = True) -> None:
-        """Bring everything up and connect the demo's channels.
+    def start(
+        self, services: Sequence[str] = SERVICES, *, channels: bool = True, without: Collection[str] = ()
+    ) -> None:
+        """Bring everything up and connect the demo's channels; parts of `without` wait for `revive`.
 
         Raises:
             ServerFailed: a part did not come up; the message has the end of its log.
@@ -125,9 +145,9 @@ class System:
         self._plan(services)
         self._launch("sandbox")
         for name in self.parts:
-            if name != "sandbox":
+            if name != "sandbox" and name not in without:
                 self._launch(name)
-        self.wait_ready()
+        self.wait_ready(without=without)
         if channels:
             for tenant, bot in BOTS.items():
                 self.channels[tenant] = self._create_channel(tenant, bot["token"])
@@ -155,8 +175,15 @@ class System:
             case _:
                 self.parts[name].process.kill()
 
+    def leave(self, name: str) -> Left:
+        """End one part by SIGTERM, as an orchestrator would, and wait until it is gone."""
+        process = self.parts[name].process
+        began = time.monotonic()
+        process.stop()
+        return Left(name, time.monotonic() - began, process.exit_code)
+
     def revive(self, name: str) -> None:
-        """Start again what was killed."""
+        """Start again what was killed or has left."""
         match name:
             case "rabbitmq":
                 self.rabbitmq.start()
@@ -166,24 +193,24 @@ class System:
                 if self.parts[name].process.pid is None:
                     self._launch(name)
 
-    def keep_alive(self) -> list[str]:
+    def keep_alive(self, away: Collection[str] = ()) -> list[str]:
         """Start again every service that is gone, as the supervisor would; returns their names."""
         revived = []
         for name, part in self.parts.items():
-            if part.process.pid is None and not self._stopping:
+            if name not in away and part.process.pid is None and not self._stopping:
                 self._launch(name)
                 revived.append(name)
         return revived
 
-    def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
-        """Wait until every part says it is ready.
+    def wait_ready(self, within_s: float = READY_WITHIN_S, *, without: Collection[str] = ()) -> None:
+        """Wait until every part says it is ready, but for those of `without`.
 
         Raises:
             ServerFailed: one is not ready in time.
         """
         deadline = time.monotonic() + within_s
         for name, part in self.parts.items():
-            while not _is_ready(part.ready_url):
+            while name not in without and not _is_ready(part.ready_url):
                 if time.monotonic() > deadline:
                     raise ServerFailed(f"{name} is not ready:\n{part.process.log_tail(30)}")
                 if part.process.pid is None:
@@ -204,7 +231,12 @@ class System:
         for name, part in self.parts.items():
             yield name, part.process.log_file.read_text(errors="replace")
 
+    def replicas_of(self, service: str) -> list[str]:
+        """The parts that are replicas of a service."""
+        return [name for name, part in self.parts.items() if part.service == service]
+
     def internal_url(self, name: str) -> str:
+        """Where this replica alone answers: internal routes, health, metrics."""
         return self.parts[name].ready_url.removesuffix("/health/ready")
 
     def _plan(self, services: Sequence[str]) -> None:
@@ -222,18 +254,19 @@ class System:
             "sandbox",
             {
                 "ROZMOVA_PUBLIC_PORT": str(sandbox_port),
-                "ROZMOVA_SANDBOX_BOTS": json.dumps(list(BOTS.values())),
+                "ROZMOVA_SANDBOX_BOTS": json.dumps([*BOTS.values(), SPARE_BOT]),
                 "ROZMOVA_SANDBOX_RETRY_DIVISOR": "10",
             },
             self.sandbox_url,
         )
         inbox_url = ""
         for service in services:
-            for number in range(self.replicas.get(service, 1)):
-                name = service if number == 0 else f"{service}-{number}"
-                internal, public_port = free_port(), free_port()
-                internal_url = f"http://127.0.0.1:{internal}"
-                public_url = f"http://127.0.0.1:{public_port}"
+            internal, public_port = free_port(), free_port()
+            internal_url = f"http://127.0.0.1:{internal}"
+            public_url = f"http://127.0.0.1:{public_port}"
+            count = self.replicas.get(service, 1)
+            for number in range(1, count + 1):
+                name = service if number == 1 else f"{service}-{number}"
                 environment = {
                     "RABBITMQ_URL": self.rabbitmq.url,
                     "MONGO_URL": self.mongodb.url,
@@ -243,7 +276,16 @@ class System:
                     "ROZMOVA_SERVICE_KEY": _b64(keys[service]),
                     "ROZMOVA_SERVICE_PUBLIC_KEYS": json.dumps(public),
                     "ROZMOVA_TRACES_DIR": str(self.folder / "traces"),
+                    # Nobody deals out connections by readiness here.
+                    "ROZMOVA_UNREADY_SECONDS": "0.2",
                 }
+                own_url = internal_url
+                if count > 1:
+                    own_port = free_port()
+                    own_url = f"http://127.0.0.1:{own_port}"
+                    environment |= {"ROZMOVA_SHARED_PORTS": "true", "ROZMOVA_OWN_PORT": str(own_port)}
+                if service == "gateway" or service.startswith("ingest-"):
+                    environment["ROZMOVA_OBJECTS_URL"] = (self.folder / "objects").as_uri()
                 if service == "inbox":
                     inbox_url = inbox_url or internal_url
                 if service == "ingest-telegram":
@@ -256,14 +298,13 @@ class System:
                     }
                 if service == "gateway":
                     self.gateway_url = self.gateway_url or public_url
-                    self.gateway_urls.append(public_url)
                     environment |= {
                         "ROZMOVA_PUBLIC_PORT": str(public_port),
                         "ROZMOVA_INBOX_URL": inbox_url,
                         "ROZMOVA_SESSION_KEY": session_key,
                         "ROZMOVA_USERS_FILE": str(users),
                     }
-                self._add(name, environment | dict(self.environment), internal_url, service)
+                self._add(name, environment | dict(self.environment), own_url, service)
 
     def _add(self, name: str, environment: dict[str, str], base_url: str, service: str | None = None) -> None:
         service = service or name
@@ -277,7 +318,7 @@ class System:
             for key in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
             if key in os.environ
         }
-        self.parts[name] = _Part(process, argv, inherited | environment, f"{base_url}/health/ready")
+        self.parts[name] = _Part(process, argv, inherited | environment, f"{base_url}/health/ready", service)
 
     def _launch(self, name: str) -> None:
         part = self.parts[name]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx2
@@ -54,6 +55,31 @@ class Seen:
         return [str(m["text"]) for m in messages if m["direction"] == direction]
 
 
+@dataclass
+class Tally:
+    """How calls ended, as a person would notice."""
+
+    calls: int = 0
+    server_errors: int = 0
+    """Answers with 5xx."""
+    broken: int = 0
+    """No answer at all."""
+    repeated: int = 0
+    """Sent again without anybody noticing, as a browser does with a GET whose kept connection was closed."""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.calls + other.calls,
+            self.server_errors + other.server_errors,
+            self.broken + other.broken,
+            self.repeated + other.repeated,
+        )
+
+    @property
+    def failed_share(self) -> float:
+        return (self.server_errors + self.broken) / max(1, self.calls)
+
+
 class Window:
     """One operator's window.
 
@@ -80,6 +106,7 @@ class Window:
         self._logging_in = asyncio.Lock()
         self._client_id = uuid4().hex
         self.seen = Seen()
+        self.tally = Tally()
         self.epoch: str | None = None
         self.pos: int | None = None
         self.id: str | None = None
@@ -104,7 +131,7 @@ class Window:
             httpx2.TransportError: no answer.
         """
         await self._authorise()
-        answer = await self._http.request(
+        answer = await self._request(
             method,
             f"/api/v1{path}",
             json=body,
@@ -116,6 +143,19 @@ class Window:
         if not answer.is_success:
             raise WindowRefused(answer.status_code, _json_or_empty(answer))
         return answer.json() if answer.content else None
+
+    async def upload(self, data: bytes, name: str) -> Json:
+        """Bring one file for an answer.
+
+        Raises:
+            WindowRefused: any answer that is not 2xx.
+        """
+        await self._authorise()
+        headers = {"Authorization": f"Bearer {self._token}", "X-File-Name": quote(name)}
+        answer = await self._http.post("/api/v1/uploads", content=data, headers=headers)
+        if not answer.is_success:
+            raise WindowRefused(answer.status_code, _json_or_empty(answer))
+        return dict(answer.json())
 
     async def send(self, conversation_id: str, text: str, patience_s: float = 120.0) -> Json:
         """Answer a client; repeats with the same client key until the gateway accepts.
@@ -204,6 +244,24 @@ class Window:
             if not self._stopping:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
+
+    async def _request(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        self.tally.calls += 1
+        for may_repeat in (method == "GET", False):
+            try:
+                answer = await self._http.request(method, path, **content)
+            except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+                if not may_repeat:
+                    self.tally.broken += 1
+                    raise
+                self.tally.repeated += 1
+            except httpx2.TransportError:
+                self.tally.broken += 1
+                raise
+            else:
+                self.tally.server_errors += answer.status_code >= 500
+                return answer
+        raise AssertionError("the second try returns or raises")
 
     async def _authorise(self) -> None:
         async with self._logging_in:

@@ -21,6 +21,8 @@ class Call:
     fields: dict[str, str]
     at: float
     """Monotonic seconds."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Parts of a form that have a file name."""
 
     @property
     def method(self) -> str:
@@ -110,7 +112,8 @@ class WireFake:
         parsed = BytesParser().parsebytes(rest)
         headers = {name.lower(): str(value) for name, value in parsed.items()}
         body = await _body(reader, headers)
-        call = Call(request_line.split()[1].decode(), headers, _fields(headers, body), time.monotonic())
+        fields, files = _form(headers, body)
+        call = Call(request_line.split()[1].decode(), headers, fields, time.monotonic(), files)
         self.calls.append(call)
         async with self._arrived:
             self._arrived.notify_all()
@@ -139,16 +142,24 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     return b"".join(chunks)
 
 
-def _fields(headers: dict[str, str], body: bytes) -> dict[str, str]:
+def _form(headers: dict[str, str], body: bytes) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Fields and files of the body, whatever way it is written."""
     content_type = headers.get("content-type", "")
     if content_type.startswith("application/json"):
-        return {name: str(value) for name, value in json.loads(body).items()}
+        return {name: str(value) for name, value in json.loads(body).items()}, {}
     if not content_type.startswith("multipart/"):
-        return {name: values[0] for name, values in parse_qs(body.decode(), keep_blank_values=True).items()}
+        pairs = parse_qs(body.decode(), keep_blank_values=True).items()
+        return {name: values[0] for name, values in pairs}, {}
     form = BytesParser().parsebytes(f"content-type: {content_type}\r\n\r\n".encode() + body)
-    fields = {}
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     for part in form.walk():
         content = part.get_payload(decode=True)
-        if isinstance(content, bytes):  # a container of parts has no content of its own
-            fields[str(part.get_param("name", header="content-disposition"))] = content.decode()
-    return fields
+        if not isinstance(content, bytes):  # a container of parts has no content of its own
+            continue
+        name = str(part.get_param("name", header="content-disposition"))
+        if part.get_filename() is None:
+            fields[name] = content.decode()
+        else:
+            files[name] = content
+    return fields, files

@@ -1,18 +1,21 @@
 // The phone page: one client, one bot; the server sends the whole state of the phone at each change.
+import { bubbleContent, KIND_TITLES, mosaic } from "/bubbles.js";
 
 const DEMO_CLIENTS = [
   { client: "olena", name: "Олена" },
   { client: "taras", name: "Тарас" },
   { client: "maria", name: "Марія" },
 ];
-const KIND_TITLES = {
-  image: "🖼 Фото", video: "🎬 Відео", video_note: "🎬 Відеоповідомлення", audio: "🎵 Аудіо", voice: "🎤 Голосове повідомлення",
-  file: "📎 Файл", sticker: "👍 Стікер", location: "📍 Місце на мапі", contact: "📱 Контакт", unsupported: "Інше повідомлення",
+const ACTIONS = {
+  typing: "друкує…", upload_photo: "надсилає фото…", upload_video: "надсилає відео…", upload_document: "надсилає файл…",
+  record_voice: "записує голосове…", upload_voice: "надсилає голосове…", choose_sticker: "обирає стікер…",
 };
 const CHANNELS_EVERY_MS = 2000;
 
 const $ = (id) => document.getElementById(id);
-const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], phone: null, editing: null, offline: false };
+const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], phone: null, editing: null, offline: false, atEnd: true };
+const tray = []; // files picked and not sent yet: {file, url}
+let rows = new Map(); // what is drawn, by the JSON it was drawn from: a song goes on playing when something else changes
 let live = null;
 
 function element(tag, className, text) {
@@ -28,7 +31,8 @@ function trouble(text) {
 }
 
 async function call(path, body) {
-  const request = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const form = body instanceof FormData;
+  const request = body === undefined ? {} : { method: "POST", body: form ? body : JSON.stringify(body) };
   try {
     const answer = await fetch(path, request);
     const data = await answer.json();
@@ -81,12 +85,14 @@ async function pickChannel(channel) {
 function pickClient(client) {
   view.client = client;
   stopEditing();
+  emptyTray();
   drawClients();
   listen();
 }
 
 function listen() {
   live?.close();
+  rows = new Map();
   $("bubbles").replaceChildren(); // nobody may read one client's words under another one's name
   if (!view.channel) return;
   live = new EventSource(`/control/${view.channel}/clients/${view.client}/phone/live`);
@@ -115,9 +121,9 @@ function draw(phone) {
   view.phone = phone;
   $("avatar").textContent = phone.bot.name.slice(0, 1);
   $("bot-name").textContent = phone.bot.name;
-  $("bot-line").textContent = phone.typing ? "друкує…" : `@${phone.bot.username} · бот`;
-  const rows = phone.messages.map(bubbleRow);
-  bubbles.replaceChildren(...(rows.length ? rows : [element("p", "empty", "Тут ще немає повідомлень")]));
+  $("bot-line").textContent = phone.typing ? (ACTIONS[phone.action] ?? "друкує…") : `@${phone.bot.username} · бот`;
+  drawBubbles(phone);
+  view.atEnd = atEnd;
   if (atEnd) bubbles.scrollTop = bubbles.scrollHeight;
   $("notice").textContent = phone.notice ?? "";
   $("notice").hidden = !phone.notice;
@@ -125,23 +131,54 @@ function draw(phone) {
   $("composer").hidden = phone.blocked || !phone.started;
   $("start").hidden = phone.blocked || phone.started;
   $("unblock").hidden = !phone.blocked;
+  $("commands").hidden = phone.commands.length === 0;
   drawKeyboard(phone);
 }
 
-function bubbleRow(message) {
+function drawBubbles(phone) {
+  const drawn = new Map();
+  for (const messages of grouped(phone.messages)) {
+    const presses = phone.presses.filter((p) => messages.some((m) => m.provider_id === p.provider_id) && !p.answered);
+    const key = JSON.stringify([messages, presses, phone.blocked]);
+    drawn.set(key, rows.get(key) ?? bubbleRow(messages, presses));
+  }
+  rows = drawn;
+  const wanted = drawn.size ? [...drawn.values()] : [element("p", "empty", "Тут ще немає повідомлень")];
+  const shown = new Set(wanted);
+  for (const node of [...$("bubbles").children]) if (!shown.has(node)) node.remove();
+  wanted.forEach((node, place) => {
+    // A node that stays where it is keeps playing.
+    const here = $("bubbles").children[place];
+    if (here !== node) $("bubbles").insertBefore(node, here ?? null);
+  });
+}
+
+function grouped(messages) {
+  const groups = [];
+  for (const message of messages) {
+    const last = groups.at(-1);
+    if (message.group && last?.[0].group === message.group) last.push(message);
+    else groups.push([message]);
+  }
+  return groups;
+}
+
+function bubbleRow(messages, presses) {
+  const message = messages[0];
   const row = element("div", `row ${message.direction}`);
-  const bubble = element("div", "bubble");
+  const bubble = element("div", `bubble ${message.kind}`);
   if (message.reply_to) {
     const quoted = view.phone.messages.find((m) => m.provider_id === message.reply_to);
     if (quoted) bubble.append(element("span", "quote", quoted.text || KIND_TITLES[quoted.kind] || ""));
   }
-  if (message.kind !== "text") bubble.append(element("span", "kind", KIND_TITLES[message.kind] ?? message.kind));
-  if (message.text) bubble.append(element("span", "", message.text));
+  bubble.append(messages.length > 1 ? mosaic(messages, openPhoto) : bubbleContent(message, openPhoto));
+  const text = messages.map((m) => m.text).filter(Boolean).join("\n");
+  if (text) bubble.append(element("span", "words", text));
   const time = new Date(message.at).toLocaleTimeString("uk-UA", { hour: "2-digit", minute: "2-digit" });
   bubble.append(element("span", "meta", message.edited ? `змінено ${time}` : time));
   row.append(bubble);
-  if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message));
-  if (message.direction === "in" && message.kind === "text" && !view.phone.blocked) {
+  if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message, presses));
+  if (message.direction === "in" && message.text && !view.phone.blocked) {
     const change = element("button", "change", "Змінити");
     change.type = "button";
     change.onclick = () => startEditing(message);
@@ -150,14 +187,26 @@ function bubbleRow(message) {
   return row;
 }
 
-function inlineKeyboard(message) {
+function openPhoto(url) {
+  $("viewer-image").src = url;
+  $("viewer").showModal();
+}
+
+function inlineKeyboard(message, presses) {
   const box = element("div", "inline");
   for (const buttons of message.keyboard.inline_keyboard) {
     const line = element("div");
     for (const button of buttons) {
       const made = element("button", "", button.url ? `${button.text} ↗` : button.text);
       made.type = "button";
-      made.onclick = () => act("press", { provider_id: message.provider_id, text: button.text });
+      if (presses.some((p) => p.data === button.callback_data)) {
+        made.classList.add("waiting");
+        made.setAttribute("aria-busy", "true");
+      }
+      made.onclick = () =>
+        button.url
+          ? window.open(button.url, "_blank", "noopener")
+          : act("press", { provider_id: message.provider_id, text: button.text });
       line.append(made);
     }
     box.append(line);
@@ -185,7 +234,7 @@ function drawKeyboard(phone) {
 function startEditing(message) {
   view.editing = message.provider_id;
   $("edit-strip").hidden = false;
-  $("kind").value = "text";
+  emptyTray();
   $("text").value = message.text;
   $("text").focus();
 }
@@ -196,18 +245,92 @@ function stopEditing() {
   $("text").value = "";
 }
 
+function drawTray() {
+  $("tray").hidden = tray.length === 0;
+  $("previews").replaceChildren(
+    ...tray.map((picked) => {
+      const box = element("div", "preview");
+      if (picked.file.type.startsWith("image/")) {
+        const image = element("img");
+        image.src = picked.url;
+        image.alt = picked.file.name;
+        box.append(image);
+      } else {
+        box.append(element("span", "", picked.file.name));
+      }
+      const away = element("button", "", "✕");
+      away.type = "button";
+      away.setAttribute("aria-label", `Прибрати ${picked.file.name}`);
+      away.onclick = () => {
+        URL.revokeObjectURL(picked.url);
+        tray.splice(tray.indexOf(picked), 1);
+        drawTray();
+      };
+      box.append(away);
+      return box;
+    }),
+  );
+}
+
+function pickFiles(files) {
+  if (view.editing) stopEditing();
+  for (const file of files) tray.push({ file, url: URL.createObjectURL(file) });
+  if (tray.length > 10) {
+    trouble("В альбомі не більше 10 файлів: зайві прибрано.");
+    for (const picked of tray.splice(10)) URL.revokeObjectURL(picked.url);
+  }
+  drawTray();
+  $("text").focus();
+}
+
+function emptyTray() {
+  for (const picked of tray.splice(0)) URL.revokeObjectURL(picked.url);
+  $("as-file").checked = false;
+  drawTray();
+}
+
+function filesForm(text) {
+  const form = new FormData();
+  if (text.trim()) form.append("caption", text);
+  if ($("as-file").checked) form.append("kind", "document");
+  for (const picked of tray) form.append("file", picked.file, picked.file.name);
+  return form;
+}
+
 async function send() {
   const text = $("text").value;
-  const kind = $("kind").value;
-  if (!view.channel || (kind === "text" && !text.trim())) return;
+  if (!view.channel || (!text.trim() && tray.length === 0)) return;
   let done;
+  $("send").disabled = true;
   if (view.editing) done = await act("edit", { provider_id: view.editing, text });
-  else if (kind === "share") done = await act("share-contact");
-  else done = await act("messages", text.trim() ? { kind, text } : { kind });
-  if (done === null) return; // what was typed stays
+  else if (tray.length) done = await act("messages", filesForm(text));
+  else done = await act("messages", { text });
+  $("send").disabled = false;
+  if (done === null) return; // what was typed and picked stays
   stopEditing();
-  $("kind").value = "text";
+  emptyTray();
   $("bubbles").scrollTop = $("bubbles").scrollHeight;
+}
+
+function toggleMenu(menu) {
+  for (const other of ["attach-menu", "commands-menu"]) $(other).hidden = other !== menu || !$(other).hidden;
+  if (menu && !$(menu).hidden) $(menu).querySelector("button")?.focus();
+}
+
+function drawCommands() {
+  $("commands-menu").replaceChildren(
+    ...view.phone.commands.map((c) => {
+      const made = element("button");
+      made.type = "button";
+      made.setAttribute("role", "menuitem");
+      made.append(element("b", "", `/${c.command}`), element("span", "about", c.description));
+      made.onclick = () => {
+        toggleMenu(null);
+        act("messages", { text: `/${c.command}` });
+      };
+      return made;
+    }),
+  );
 }
 
 $("composer").addEventListener("submit", (event) => {
@@ -222,6 +345,38 @@ $("text").addEventListener("keydown", (event) => {
 });
 $("channel").addEventListener("change", (event) => pickChannel(event.target.value));
 $("edit-cancel").addEventListener("click", stopEditing);
+$("attach").addEventListener("click", () => toggleMenu("attach-menu"));
+$("commands").addEventListener("click", () => {
+  drawCommands();
+  toggleMenu("commands-menu");
+});
+$("attach-menu").addEventListener("click", (event) => {
+  const { pick, kind, act: action } = event.target.closest("button")?.dataset ?? {};
+  toggleMenu(null);
+  if (pick) $("files").click();
+  else if (kind) act("messages", { kind });
+  else if (action) act(action);
+});
+$("files").addEventListener("change", () => {
+  pickFiles($("files").files);
+  $("files").value = "";
+});
+for (const loaded of ["load", "loadedmetadata"]) {
+  // A picture that was unknown in size must not push the newest message out of view.
+  $("bubbles").addEventListener(loaded, () => view.atEnd && $("bubbles").scrollTo(0, $("bubbles").scrollHeight), true);
+}
+$("text").addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length === 0) return;
+  event.preventDefault();
+  pickFiles(event.clipboardData.files);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") toggleMenu(null);
+});
+$("viewer-close").addEventListener("click", () => $("viewer").close());
+$("viewer").addEventListener("click", (event) => {
+  if (event.target === $("viewer")) $("viewer").close();
+});
 $("block").addEventListener("click", () => act("block"));
 $("unblock").addEventListener("click", () => act("unblock"));
 $("start").addEventListener("click", () => act("messages", { text: "/start" }));

@@ -3,9 +3,8 @@
 import secrets
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
-
-from sandbox.telegram import payloads
+from sandbox.telegram import media, payloads
+from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
 from sandbox.telegram.delivery import (
     CALLBACK_LIFE_SECONDS,
     MESSAGE_LIFE_SECONDS,
@@ -13,9 +12,12 @@ from sandbox.telegram.delivery import (
     Update,
     Watcher,
 )
+from sandbox.telegram.files import StoredFile
 from sandbox.telegram.payloads import Json
-from sandbox.telegram.state import Bot, Chat, PhoneMessage, Telegram
+from sandbox.telegram.state import Bot, Chat, PhoneMessage, Press, Telegram
 
+FOREIGN_NUMBER = "380500000000"
+"""A number that belongs to nobody here."""
 UNSEEN = {
     "read": "Telegram не повідомляє ботам про прочитання: події для цього в Bot API немає.",
     "delete": "Telegram не повідомляє ботам про видалені повідомлення: події для цього в Bot API немає.",
@@ -32,57 +34,6 @@ class Refused(Exception):
         self.detail = detail
 
 
-class Body(BaseModel):
-    """Body of a control call; `name` names the client at the first use or renames him."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str | None = Field(None, min_length=1, max_length=128)
-
-
-class Writing(Body):
-    """What the client writes. `text` of a media message is its caption."""
-
-    text: str | None = None
-    kind: str = "text"
-    file: str | None = Field(None, description="File name of a file, video or audio")
-    reply_to: int | None = Field(None, description="Message id the client answers to")
-    latitude: float = 50.4501
-    longitude: float = 30.5234
-    phone_number: str | None = Field(None, description="For kind=contact: somebody else's number")
-    media_group_id: str | None = None
-    extra: dict[str, JsonValue] | None = Field(
-        None, description="Further keys of Telegram's Message: a poll, a forward_origin, an unknown tag"
-    )
-
-
-class Editing(Body):
-    """The client edits his message, by default the last one."""
-
-    text: str = Field(min_length=1)
-    provider_id: str | None = None
-
-
-class Pressing(Body):
-    """The client presses a button, found by its label or its data, the newest keyboard first."""
-
-    text: str | None = None
-    data: str | None = None
-    provider_id: str | None = None
-
-
-class Unblocking(Body):
-    """`start`: the client presses «Перезапустити», which also sends /start, as the app does."""
-
-    start: bool = True
-
-
-class Sharing(Body):
-    """The client shares his own number."""
-
-    phone_number: str | None = None
-
-
 class Phones:
     """The phones of everybody, for all bots."""
 
@@ -90,8 +41,15 @@ class Phones:
         self._telegram = telegram
         self._delivery = delivery
 
-    def write(self, bot: Bot, client: str, body: Writing, watcher: Watcher | None = None) -> Json:
-        """The client sends a message.
+    def write(
+        self,
+        bot: Bot,
+        client: str,
+        body: Writing,
+        watcher: Watcher | None = None,
+        file: StoredFile | None = None,
+    ) -> Json:
+        """The client sends a message; `file` is what a message of its kind carries.
 
         Raises:
             Refused: the bot is blocked, or the message cannot be written.
@@ -100,7 +58,9 @@ class Phones:
         if chat.blocked:
             raise Refused("blocked", "Клієнт заблокував бота: спершу викличте unblock.")
         message_id = bot.message_ids.take()
-        content = _content(body, f"{bot.account.id}:{message_id}")
+        content = _content(body)
+        if file is not None:
+            content = {**media.content(file), **content}
         if body.media_group_id is not None:
             content = {"media_group_id": body.media_group_id, **content}
         if body.extra is not None:
@@ -112,6 +72,7 @@ class Phones:
             content=content,
             at=self._telegram.clock(),
             reply_to=body.reply_to,
+            file=file,
         )
         return self._sent(bot, chat, message, watcher)
 
@@ -174,6 +135,8 @@ class Phones:
             raise Refused("blocked", "Клієнт заблокував бота: спершу викличте unblock.")
         for message in self._with_inline_keyboard(chat, body.provider_id):
             button = _find(message.keyboard, "inline_keyboard", body)
+            if body.forge and button is None and body.data is not None:
+                button = {"text": "", "callback_data": body.data}
             if button is not None:
                 return self._press_inline(bot, chat, message, button)
         button = _find(chat.keyboard, "keyboard", body)
@@ -191,10 +154,13 @@ class Phones:
         return self.write(bot, client, Writing(text=str(button["text"])))
 
     def share_contact(self, bot: Bot, client: str, body: Sharing) -> Json:
-        """The client shares his own number: the card carries his user id, which proves it is his."""
+        """The client shares a number: only his own card carries his user id, which proves it is his."""
         chat = self._chat(bot, client, body.name)
         if chat.blocked:
             raise Refused("blocked", "Клієнт заблокував бота: спершу викличте unblock.")
+        if not body.own:
+            card = Writing(kind="contact", phone_number=body.phone_number)
+            return self.write(bot, client, card)
         return self._share(bot, chat, body.phone_number or chat.user.phone_number, chat.keyboard_message_id)
 
     def _chat(self, bot: Bot, client: str, name: str | None) -> Chat:
@@ -245,7 +211,12 @@ class Phones:
         if not isinstance(data, str):
             raise Refused("opens_a_page", "Ця кнопка відкриває посилання: бот про натискання не дізнається.")
         query_id = str(secrets.randbits(62))
-        bot.queries[query_id] = (chat.user.id, self._telegram.clock())
+        press = Press(
+            query_id, chat.user.id, message.message_id, str(button["text"]), data, self._telegram.clock()
+        )
+        bot.queries[query_id] = press
+        chat.presses.append(press)
+        chat.notice = None
         payload = payloads.callback_query(query_id, chat.user, message_json(bot, chat, message), data)
         update_id = self._put(
             bot,
@@ -255,6 +226,7 @@ class Phones:
             payload,
             life_seconds=CALLBACK_LIFE_SECONDS,
         )
+        chat.changed()
         return {**_receipt(chat, message, update_id), "callback_query_id": query_id}
 
     def _put(
@@ -322,37 +294,25 @@ def message_json(bot: Bot, chat: Chat, message: PhoneMessage, *, with_reply: boo
     )
 
 
-_Builder = Callable[[str, Writing], Json]
-_MEDIA: dict[str, _Builder] = {
-    "image": lambda seed, body: {**payloads.photo(seed), **payloads.caption(body.text)},
-    "video": lambda seed, body: {**payloads.video(seed, body.file), **payloads.caption(body.text)},
-    "video_note": lambda seed, _: payloads.video_note(seed),
-    "audio": lambda seed, body: {**payloads.audio(seed, body.file), **payloads.caption(body.text)},
-    "voice": lambda seed, body: {**payloads.voice(seed), **payloads.caption(body.text)},
-    "file": lambda seed, body: {**payloads.document(seed, body.file), **payloads.caption(body.text)},
-    "sticker": lambda seed, _: payloads.sticker(seed),
-    "location": lambda _, body: payloads.location(body.latitude, body.longitude),
-    "contact": lambda _, body: payloads.contact(body.phone_number or "380500000000", "Знайомий", None),
-    "unsupported": lambda _, body: _extra(body),
-}
-
-
-def _content(body: Writing, seed: str) -> Json:
-    """Telegram's content of what the client writes; `seed` makes the file ids."""
-    if body.kind == "text":
-        if not body.text or not body.text.strip():
-            raise Refused("empty", "Порожнє повідомлення: Telegram такого не надсилає. Заповніть text.")
-        return payloads.text(body.text)
-    builder = _MEDIA.get(body.kind)
-    if builder is None:
-        raise Refused("unknown_kind", f"Невідомий kind: оберіть один із text, {', '.join(_MEDIA)}.")
-    return builder(seed, body)
-
-
-def _extra(body: Writing) -> Json:
-    if body.extra is None:
-        raise Refused("no_extra", "Для kind=unsupported дайте в extra те, що надішле Telegram.")
-    return {}  # the caller adds `extra` to every kind
+def _content(body: Writing) -> Json:
+    """Telegram's content of what the client writes, without the part that is a file."""
+    match body.kind:
+        case "text":
+            if not body.text or not body.text.strip():
+                raise Refused("empty", "Порожнє повідомлення: Telegram такого не надсилає. Заповніть text.")
+            return payloads.text(body.text)
+        case "location":
+            return payloads.location(body.latitude, body.longitude)
+        case "contact":
+            return payloads.contact(body.phone_number or FOREIGN_NUMBER, "Знайомий", None)
+        case "unsupported":
+            if body.extra is None:
+                raise Refused("no_extra", "Для kind=unsupported дайте в extra те, що надішле Telegram.")
+            return {}  # the caller adds `extra` to every kind
+        case "sticker" | "video_note":
+            return {}
+        case _:
+            return payloads.caption(body.text)
 
 
 def _receipt(chat: Chat, message: PhoneMessage | None, update_id: int | None) -> Json:

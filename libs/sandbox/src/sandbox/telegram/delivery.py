@@ -74,6 +74,8 @@ class Update:
     """Monotonic: not sent before this."""
     swapped: bool = False
     attempts: int = 0
+    handed: int = 0
+    """How often a poll got it."""
     failures: int = 0
     delay: float = 1.0
     acked: bool = False
@@ -378,11 +380,33 @@ class Delivery:
                 self._schedule(update.queue, queue)
             if update.watcher is not None and not update.acked:
                 update.watcher.on_acked()
+            if update.handed:
+                self._taken(update)
 
     def _first(self, limit: int) -> list[object]:
         now = self._clock()
-        alive = [update for update in self._pending.values() if update.expires_at > now]
-        return [json.loads(update.body) for update in alive[:limit]]
+        alive = [update for update in self._pending.values() if update.expires_at > now][:limit]
+        for update in alive:
+            update.handed += 1
+        return [json.loads(update.body) for update in alive]
+
+    def _taken(self, update: Update) -> None:
+        """A poll with a higher offset: what a 2xx is for a webhook."""
+        self._ledger.webhook(
+            channel_id=self.bot.channel_id,
+            client=update.client,
+            chat_id=update.chat_id,
+            message_id=update.message_id,
+            text=update.text,
+            update_id=update.id,
+            kind=update.kind,
+            attempt=update.handed,
+            status=200,
+            error=None,
+            took_ms=0.0,
+            fault=None,
+            method="getUpdates",
+        )
 
     def _end_poll(self, conflict: str) -> None:
         assert self._poll is not None

@@ -4,10 +4,8 @@ Source: the fact sheet of the Bot API (checked against the open Bot API server),
 tests/fixtures/telegram; tests/contract compares the keys.
 """
 
-import hashlib
 import json
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
 from sandbox.telegram.state import BotAccount, User
@@ -149,122 +147,16 @@ def caption(value: str | None) -> Json:
     return {"caption": value, "caption_entities": found} if found else {"caption": value}
 
 
-def photo(seed: str) -> Json:
-    """Content of a photo: sizes from small to large, no name and no mime type."""
-    return {
-        "photo": [
-            {**_file("AgACAgIAAxkBAAI", "AQAD", f"{seed}:s"), "file_size": 1407, "width": 90, "height": 67},
-            {
-                **_file("AgACAgIAAxkBAAI", "AQAD", f"{seed}:y"),
-                "file_size": 118020,
-                "width": 1280,
-                "height": 960,
-            },
-        ]
-    }
-
-
-def video(seed: str, file_name: str | None) -> Json:
-    """Content of a video; the thumbnail comes twice, under its new and its old name."""
-    thumbnail = {
-        **_file("AAMCAgADGQEAAg", "AQAD", f"{seed}:t"),
-        "file_size": 9000,
-        "width": 180,
-        "height": 320,
-    }
-    return {
-        "video": {
-            "duration": 12,
-            "width": 720,
-            "height": 1280,
-            "file_name": file_name or "IMG_1.MP4",
-            "mime_type": "video/mp4",
-            "thumbnail": thumbnail,
-            "thumb": thumbnail,
-            **_file("BAACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 24117248,
-        }
-    }
-
-
-def video_note(seed: str) -> Json:
-    """Content of a round video."""
-    return {
-        "video_note": {
-            "duration": 5,
-            "length": 384,
-            **_file("DQACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 401233,
-        }
-    }
-
-
-def voice(seed: str) -> Json:
-    """Content of a voice message."""
-    return {
-        "voice": {
-            "duration": 7,
-            "mime_type": "audio/ogg",
-            **_file("AwACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 28110,
-        }
-    }
-
-
-def audio(seed: str, file_name: str | None) -> Json:
-    """Content of a music file."""
-    return {
-        "audio": {
-            "duration": 183,
-            "file_name": file_name or "пісня.mp3",
-            "mime_type": "audio/mpeg",
-            "title": "Пісня",
-            "performer": "Гурт",
-            **_file("CQACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 3120021,
-        }
-    }
-
-
-def document(seed: str, file_name: str | None) -> Json:
-    """Content of a file; the sender chose its name."""
-    name = file_name or "рахунок.pdf"
-    mime = "application/pdf" if name.lower().endswith(".pdf") else "application/octet-stream"
-    return {
-        "document": {
-            "file_name": name,
-            "mime_type": mime,
-            **_file("BQACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 83211,
-        }
-    }
-
-
-def sticker(seed: str) -> Json:
-    """Content of a static sticker."""
-    return {
-        "sticker": {
-            "width": 512,
-            "height": 512,
-            "emoji": "👍",
-            "set_name": "Animals",
-            "is_animated": False,
-            "is_video": False,
-            "type": "regular",
-            **_file("CAACAgIAAxkBAAI", "AgAD", seed),
-            "file_size": 20110,
-        }
-    }
-
-
 def location(latitude: float, longitude: float) -> Json:
     """Content of a place."""
     return {"location": {"latitude": latitude, "longitude": longitude}}
 
 
-def contact(phone_number: str, first_name: str, user_id: int | None) -> Json:
+def contact(phone_number: str, first_name: str, user_id: int | None, last_name: str | None = None) -> Json:
     """Content of a contact card; only the sender's own card carries the sender's `user_id`."""
     card: Json = {"phone_number": phone_number, "first_name": first_name}
+    if last_name is not None:
+        card["last_name"] = last_name
     if user_id is not None:
         card["user_id"] = user_id
     return {"contact": card}
@@ -298,9 +190,3 @@ def _entities(value: str) -> Iterator[Json]:
             "length": utf16_units(found.group()),
             "type": kind,
         }
-
-
-def _file(prefix: str, unique_prefix: str, seed: str) -> Json:
-    digest = hashlib.sha256(seed.encode()).digest()
-    body = urlsafe_b64encode(digest).decode().rstrip("=")
-    return {"file_id": f"{prefix}{body}", "file_unique_id": f"{unique_prefix}{body[:12]}"}

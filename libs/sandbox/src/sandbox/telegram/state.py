@@ -10,17 +10,22 @@ import json
 import os
 import random
 import re
+import secrets
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sandbox.telegram.files import StoredFile
+
 MAX_MESSAGES_PER_CHAT = 10_000
 """A phone shows the newest messages; a run of the sandbox stays bounded."""
+
+MAX_PRESSES_PER_CHAT = 200
 
 ID_BLOCK = 10_000
 """Ids are reserved in the state file in blocks: after a crash the next block is used, none is given twice."""
@@ -93,12 +98,34 @@ class PhoneMessage:
     edited_at: float | None = None
     keyboard: dict[str, object] | None = None
     reply_to: int | None = None
+    file: StoredFile | None = None
+
+    @property
+    def group(self) -> str | None:
+        """The album it belongs to."""
+        value = self.content.get("media_group_id")
+        return value if isinstance(value, str) else None
 
     @property
     def text(self) -> str:
         """Text or caption; empty when there is none."""
         value = self.content.get("text", self.content.get("caption", ""))
         return value if isinstance(value, str) else ""
+
+
+@dataclass(slots=True)
+class Press:
+    """A press on an inline button: a callback query, and what became of it."""
+
+    query_id: str
+    user_id: int
+    message_id: int
+    text: str
+    data: str
+    at: float
+    answered_at: float | None = None
+    notice: str | None = None
+    show_alert: bool = False
 
 
 @dataclass(slots=True)
@@ -109,10 +136,12 @@ class Chat:
     started: bool = False
     blocked: bool = False
     typing_until: float = 0.0
+    action: str | None = None
     keyboard: dict[str, object] | None = None
     keyboard_message_id: int | None = None
     notice: str | None = None
     messages: deque[PhoneMessage] = field(default_factory=lambda: deque(maxlen=MAX_MESSAGES_PER_CHAT))
+    presses: deque[Press] = field(default_factory=lambda: deque(maxlen=MAX_PRESSES_PER_CHAT))
     watchers: set[asyncio.Event] = field(default_factory=set)
 
     def message(self, message_id: int) -> PhoneMessage | None:
@@ -124,7 +153,9 @@ class Chat:
         self.started = self.blocked = False
         self.typing_until = 0.0
         self.keyboard = self.keyboard_message_id = self.notice = None
+        self.action = None
         self.messages.clear()
+        self.presses.clear()
         self.changed()
 
     def changed(self) -> None:
@@ -155,6 +186,7 @@ class _BotMemory(BaseModel):
     webhook: Webhook | None = None
     channel_id: str | None = None
     allowed_updates: tuple[str, ...] | None = None
+    commands: dict[str, tuple[dict[str, str], ...]] = {}
     update_id: int
     message_id: int
 
@@ -178,9 +210,12 @@ class Bot:
         self.update_ids = Counter(memory.update_id, reserve)
         self.message_ids = Counter(memory.message_id, reserve)
         self.chats: dict[int, Chat] = {}
-        self.commands: list[object] = []
-        self.queries: dict[str, tuple[int, float]] = {}
-        """Callback queries not answered yet: id → (user id, when pressed)."""
+        self.commands = dict(memory.commands)
+        """Lists of commands by scope and language, see `commands.py`."""
+        self.queries: dict[str, Press] = {}
+        """Callback queries not answered yet, by their id."""
+        self.polls = False
+        """Whether it has ever called getUpdates: such a bot has a phone without a webhook."""
 
     def chat(self, person: User) -> Chat:
         """The dialogue with `person`, made at the first look."""
@@ -189,12 +224,18 @@ class Bot:
             chat = self.chats[person.id] = Chat(person)
         return chat
 
+    @property
+    def address(self) -> str:
+        """Its name in the control API: its channel, or before there is one, the number in its token."""
+        return self.channel_id or str(self.account.id)
+
     def remember(self) -> _BotMemory:
         """What must outlive the process."""
         return _BotMemory(
             webhook=self.webhook,
             channel_id=self.channel_id,
             allowed_updates=self.allowed_updates,
+            commands=self.commands,
             update_id=self.update_ids.reserved,
             message_id=self.message_ids.reserved,
         )
@@ -255,6 +296,14 @@ class Telegram:
         """Something the state file keeps is new."""
         self._unsaved.set()
 
+    def revoke_token(self, bot: Bot) -> str:
+        """As /revoke at BotFather: the old token is refused from now on. A restart brings it back."""
+        del self.bots[bot.account.token]
+        token = f"{bot.account.id}:{secrets.token_urlsafe(26)}"
+        bot.account = replace(bot.account, token=token)
+        self.bots[token] = bot
+        return token
+
     def learn_channel(self, bot: Bot, url: str) -> None:
         """Read from a webhook's address which channel the bot serves; a channel has one bot."""
         found = _CHANNEL.search(url)
@@ -266,8 +315,10 @@ class Telegram:
         bot.channel_id = found.group(1)
 
     def bot_of(self, channel_id: str) -> Bot | None:
-        """The bot that serves the channel."""
-        return next((bot for bot in self.bots.values() if bot.channel_id == channel_id), None)
+        """The bot that serves the channel; the number in its token names a bot too."""
+        return next(
+            (bot for bot in self.bots.values() if channel_id in (bot.channel_id, str(bot.account.id))), None
+        )
 
     async def keep_saving(self) -> None:
         """Write the state file whenever something is new; at most five times a second."""

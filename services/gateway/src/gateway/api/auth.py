@@ -10,6 +10,7 @@ from fastapi import APIRouter, Cookie, Depends, Request, Response
 from gateway.api.access import Guards
 from gateway.auth import ACCESS_LIFE, SESSION_LIFE, TICKET_LIFE, Auth, SignedIn
 from gateway.limits import Buckets
+from gateway.proxies import caller_group
 from gateway.schemas import EmptyIn, LoginIn, Session, TicketOut, TokenOut
 from msgkit.runtime.problems import Problem
 
@@ -33,7 +34,7 @@ def routes(auth: Auth, guards: Guards, origins: frozenset[str], tickets: Buckets
     @router.post("/auth/login", dependencies=guarded)
     async def login(body: LoginIn, request: Request, response: Response) -> TokenOut:
         """Exchange a login and a password for an access token and a refresh cookie."""
-        address = request.client.host if request.client else "unknown"
+        address = caller_group(request.client.host) if request.client else "unknown"
         signed_in = await auth.login(body.login, body.password.get_secret_value(), address)
         return _answer(signed_in, request, response)
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Response
 from opentelemetry.trace import SpanKind
 
 from gateway.api.access import ID_PATTERN, Guards, PathId
 from gateway.clients import Inbox
-from gateway.schemas import EmptyIn, Session
+from gateway.colleagues import Colleagues
+from gateway.presence import Presence
+from gateway.schemas import AssignIn, EmptyIn, SendIn, Session
+from gateway.uploads import Uploads
 from msgkit.contracts.internal_api import (
+    AssignRequest,
     MessagesPage,
     ReadMark,
     ReadRequest,
     RowsPage,
     SendRequest,
     StatusRequest,
+    UnreadRequest,
 )
 from msgkit.contracts.views import MessageView, RequestRef, ViewerRow
 from msgkit.contracts.words import ChatList
@@ -28,7 +33,9 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 IfMatch = Annotated[str | None, Header(alias="If-Match", pattern=r'^"?\d{1,16}"?$')]
 
 
-def routes(inbox: Inbox, guards: Guards) -> APIRouter:
+def routes(
+    inbox: Inbox, uploads: Uploads, colleagues: Colleagues, presence: Presence, guards: Guards
+) -> APIRouter:
     router = APIRouter(tags=["conversations"])
 
     @router.get("/conversations")
@@ -77,14 +84,25 @@ def routes(inbox: Inbox, guards: Guards) -> APIRouter:
         return await inbox.requests(session, conversation_id)
 
     @router.post("/conversations/{conversation_id}/messages", status_code=202)
-    async def send(
-        conversation_id: PathId, body: SendRequest, session: Session = guards.chat_user
-    ) -> MessageView:
-        """Order an answer. The same `client_msg_id` gives the same message."""
+    async def send(conversation_id: PathId, body: SendIn, session: Session = guards.chat_user) -> MessageView:
+        """Order an answer. The same `client_msg_id` gives the same message.
+
+        `attachments` are ids of `POST /uploads`; `text` may be empty then. A colleague's answer after
+        `seen_n` is 409 with what is new, unless `force`.
+        """
+        order = SendRequest(
+            client_msg_id=body.client_msg_id,
+            text=body.text,
+            attachments=await uploads.resolve(session, body.attachments),
+            reply_to=body.reply_to,
+            seen_n=body.seen_n,
+            force=body.force,
+            note=body.note,
+        )
         # The trace of the answer begins here; what a caller from outside says of traces is not believed.
         with span("message.send", kind=SpanKind.SERVER, attributes={"conversation_id": conversation_id}):
             try:
-                return await inbox.send(session, conversation_id, body)
+                return await inbox.send(session, conversation_id, order)
             except Problem as exc:
                 raise _for_window(exc) from exc
 
@@ -95,6 +113,13 @@ def routes(inbox: Inbox, guards: Guards) -> APIRouter:
         """I have read up to message `n`; marks only rise."""
         return await inbox.read(session, conversation_id, body)
 
+    @router.post("/conversations/{conversation_id}/unread")
+    async def unread(
+        conversation_id: PathId, body: UnreadRequest, session: Session = guards.chat_user
+    ) -> ReadMark:
+        """Unread for me again, from message `n` on."""
+        return await inbox.unread(session, conversation_id, body)
+
     @router.post("/conversations/{conversation_id}/status")
     async def status(
         conversation_id: PathId,
@@ -103,7 +128,7 @@ def routes(inbox: Inbox, guards: Guards) -> APIRouter:
         session: Session = guards.chat_user,
     ) -> ViewerRow:
         """Open, put on hold or close."""
-        return await inbox.set_status(session, conversation_id, body, if_match)
+        return await inbox.act(session, conversation_id, "status", if_match, body)
 
     @router.post("/conversations/{conversation_id}/claim")
     async def claim(
@@ -112,8 +137,60 @@ def routes(inbox: Inbox, guards: Guards) -> APIRouter:
         if_match: IfMatch = None,
         session: Session = guards.chat_user,
     ) -> ViewerRow:
-        """Take the chat to myself."""
-        return await inbox.claim(session, conversation_id, if_match)
+        """Take the chat to myself; 409 `claimed_by_other` with the row if a colleague has it."""
+        return await inbox.act(session, conversation_id, "claim", if_match)
+
+    @router.post("/conversations/{conversation_id}/takeover")
+    async def takeover(
+        conversation_id: PathId,
+        body: EmptyIn | None = None,
+        if_match: IfMatch = None,
+        session: Session = guards.chat_user,
+    ) -> ViewerRow:
+        """Take the dialogue over from the bot."""
+        return await inbox.act(session, conversation_id, "takeover", if_match)
+
+    @router.post("/conversations/{conversation_id}/assign")
+    async def assign(
+        conversation_id: PathId,
+        body: AssignIn,
+        if_match: IfMatch = None,
+        session: Session = guards.chat_user,
+    ) -> ViewerRow:
+        """Hand the chat to a colleague who works with its channel."""
+        row = await inbox.conversation(session, conversation_id)
+        colleague = await colleagues.who_may_have(session, body.user_id, row.channel.id)
+        wanted = AssignRequest(user_id=colleague.id, name=colleague.name)
+        return await inbox.act(session, conversation_id, "assign", if_match, wanted)
+
+    @router.post("/conversations/{conversation_id}/release")
+    async def release(
+        conversation_id: PathId,
+        body: EmptyIn | None = None,
+        if_match: IfMatch = None,
+        session: Session = guards.chat_user,
+    ) -> ViewerRow:
+        """Give the chat up: it is nobody's then."""
+        return await inbox.act(session, conversation_id, "release", if_match)
+
+    @router.post("/conversations/{conversation_id}/return-to-bot")
+    async def return_to_bot(
+        conversation_id: PathId,
+        body: EmptyIn | None = None,
+        if_match: IfMatch = None,
+        session: Session = guards.chat_user,
+    ) -> ViewerRow:
+        """Give the dialogue back to the bot."""
+        return await inbox.act(session, conversation_id, "return-to-bot", if_match)
+
+    @router.post("/conversations/{conversation_id}/typing", status_code=204)
+    async def typing(
+        conversation_id: PathId, body: EmptyIn | None = None, session: Session = guards.chat_user
+    ) -> Response:
+        """Tell colleagues that I write here; for callers without a socket. Lost ones are not repeated."""
+        row = await inbox.conversation(session, conversation_id)
+        presence.typing_at(session, conversation_id, row.channel.id)
+        return Response(status_code=204)
 
     return router
 

@@ -14,11 +14,12 @@ interface AvatarProps {
   name: string
   channel?: { kind: string; title: string }
   large?: boolean
+  small?: boolean
 }
 
-export function Avatar({ id, name, channel, large = false }: AvatarProps) {
+export function Avatar({ id, name, channel, large = false, small = false }: AvatarProps) {
   return (
-    <span className={cx(styles.avatar, large && styles.large)} data-hue={hue(id, HUES)}>
+    <span className={cx(styles.avatar, large && styles.large, small && styles.small)} data-hue={hue(id, HUES)}>
       <span aria-hidden="true">{initials(name)}</span>
       {channel && (
         <span className={styles.mark} data-kind={channel.kind} role="img"

@@ -20,6 +20,8 @@ interface ChatRowProps {
 
 export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, now, onOpen }: ChatRowProps) {
   const row = useStore(`c:${id}`, (store) => store.conversations.get(id))
+  const me = useStore('me', (store) => store.me)?.id
+  const typing = useStore(`p:${id}`, (store) => store.presence.typing(id))
   const draft = useStore(`t:${id}`, (store) => store.drafts.get(id))
   if (!row) return <div className={styles.row} />
   const unread = row.unread > 0
@@ -36,9 +38,11 @@ export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, 
           <time className={styles.time} dateTime={row.activity_at}>{rowTime(row.activity_ms, now)}</time>
         </div>
         <div className={styles.line}>
-          {draft && !opened
+          {typing.length > 0
+            ? <span className={styles.typing}>{t.typing(typing.map((person) => person.name))}</span>
+            : draft && !opened
             ? <span className={styles.last}><span className={styles.draft}>{t.list.draft}</span> {oneLine(draft)}</span>
-            : <span className={styles.last}>{lastWords(row)}</span>}
+            : <span className={styles.last}>{lastWords(row, me)}</span>}
           {row.last_message?.state === 'failed' && row.last_message.direction === 'out' &&
             <span className={styles.failed} role="img" aria-label={t.list.lastFailed} title={t.list.lastFailed}><AlertIcon size={16} /></span>}
           {unread && (
@@ -61,9 +65,13 @@ function Mark({ label, children }: { label: string; children: React.ReactNode })
   return <span className={styles.mark} role="img" aria-label={label} title={label}>{children}</span>
 }
 
-function lastWords(row: Conversation): string {
+function lastWords(row: Conversation, me: string | undefined): string {
   const last = row.last_message
   if (!last) return t.list.noText
   const text = oneLine(last.text) || t.kinds[last.kind]
-  return last.direction === 'out' ? `${row.handler === 'bot' ? t.byBot : t.you} ${text}` : text
+  if (last.direction === 'note') return `${t.dialogue.note}: ${text}`
+  if (last.direction !== 'out') return text
+  const author = last.author
+  const who = author?.kind === 'bot' || author?.kind === 'autoresponder' ? t.byBot : author?.id === me ? t.you : author?.name ? `${author.name}:` : ''
+  return `${who} ${text}`.trim()
 }

@@ -14,7 +14,7 @@ export function ClientPanel() {
   if (!row) return <p className={styles.empty}>{t.panel.unreadable}</p>
   const { contact, request } = row
   return (
-    <div className={styles.panel} data-testid="client-panel">
+    <div className={styles.panel} data-testid="client-panel" tabIndex={-1}>
       <div className={styles.who}>
         <Avatar id={row.id} name={row.title} large />
         <h2 className={styles.name}>{row.client?.name ?? row.title}</h2>

@@ -1,13 +1,16 @@
-/** Where the answer is written: draft, limit, the reasons why one cannot write, and the guard against double answers. */
-import { Button, Textarea } from '@mantine/core'
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react'
-import { useDesk, useStore } from '../hooks'
+/** Where the answer is written: text, files, notes, drafts, the reasons why one cannot write, the guard. */
+import { ActionIcon, Button, Textarea } from '@mantine/core'
+import { useEffect, useRef, useState, type ClipboardEvent, type KeyboardEvent } from 'react'
+import { cx, useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
+import { oneLine } from '../format'
 import type { Conversation } from '../store/conversations'
 import { lastN } from '../store/dialogues'
-import type { Pending } from '../store/outbox'
-import { BlockedIcon, SendIcon } from './icons'
-import { Question } from './question'
+import type { Message } from '../wire'
+import { AttachButton, Tray, useAttach } from './attach'
+import { Collision } from './collision'
+import { BlockedIcon, CheckIcon, ClearIcon, NoteIcon, PlugIcon, ReplyIcon, SendIcon } from './icons'
+import { Typing } from './viewers'
 import styles from './composer.module.css'
 
 const COMPOSER_ID = 'composer'
@@ -18,37 +21,63 @@ export function focusComposer(): void {
   document.getElementById(COMPOSER_ID)?.focus()
 }
 
-export function Composer({ row }: { row: Conversation }) {
+interface ComposerProps {
+  row: Conversation
+  replyTo: Message | null
+  onReplied: () => void
+}
+
+export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   const desk = useDesk()
-  const { store, sending } = desk
+  const { store, sending, uploads, presenting } = desk
   const chat = row.id
   const channel = useStore('channels', (whole) => whole.channel(row.channel.id))
   const asking = useStore(`o:${chat}`, (whole) => whole.outbox.of(chat)).find((pending) => pending.state === 'asking')
-  const [text, setText] = useState(() => store.drafts.get(chat))
+  const files = useStore(`u:${chat}`, () => uploads.tray(chat))
+  const draft = useStore(`t:${chat}`, (whole) => whole.drafts.get(chat))
+  const [text, setText] = useState(draft)
+  const [note, setNote] = useState(false)
   const field = useRef<HTMLTextAreaElement>(null)
+  const attach = useAttach(row)
   const seen = () => lastN(store.dialogues.get(chat)?.items ?? [])
   // What the author had seen when this text was begun; an answer that comes while one types is not seen by that.
   const begun = useRef<number | null>(null)
-  const limit = channel?.limits?.text ?? null
+  const limits = channel?.limits
+  const limit = note ? null : files.length > 0 ? (limits?.caption ?? limits?.text ?? null) : (limits?.text ?? null)
   const tooLong = limit !== null && text.length > limit
-  const ready = text.trim() !== '' && !tooLong
+  const ready = (text.trim() !== '' || (files.length > 0 && !note)) && !tooLong
 
   useEffect(() => {
     if (desk.wantsComposer) field.current?.focus()
     desk.wantsComposer = false
   }, [desk])
+  useEffect(() => { if (replyTo) field.current?.focus() }, [replyTo])
+  // Somebody else put words into the draft: an unsent message taken back.
+  const written = useRef(draft)
+  useEffect(() => {
+    if (draft === written.current) return
+    written.current = draft
+    setText(draft)
+  }, [draft])
 
   const change = (next: string) => {
     if (text === '' && next !== '') begun.current = seen()
     setText(next)
+    written.current = next
     store.drafts.set(chat, next)
   }
 
   const send = () => {
     if (!ready) return
-    sending.write(chat, text.trim(), begun.current ?? seen())
+    sending.write(chat, text.trim(), begun.current ?? seen(), {
+      ...(note ? { note } : {}),
+      ...(replyTo && !note ? { replyTo, quoted: replyTo.author.name ?? (replyTo.direction === 'in' ? row.title : t.dialogue.you) } : {}),
+    })
     begun.current = null
     change('')
+    presenting.rests(chat)
+    setNote(false)
+    onReplied()
     field.current?.focus()
   }
 
@@ -59,9 +88,20 @@ export function Composer({ row }: { row: Conversation }) {
       event.preventDefault()
       send()
     } else if (event.key === 'Escape') {
+      if (replyTo) return onReplied()
+      if (note) return setNote(false)
       field.current?.blur()
       document.getElementById('chat-list')?.focus()
     }
+  }
+
+  const onPaste = (event: ClipboardEvent) => {
+    const pasted = [...event.clipboardData.files]
+    // Office programs put a picture of the text beside the text; the text is what was meant.
+    if (pasted.length === 0 || event.clipboardData.types.includes('text/plain')) return
+    event.preventDefault()
+    if (note) store.notices.say(t.attach.noteOnly, 'trouble')
+    else attach(pasted)
   }
 
   if (row.contact.blocked) {
@@ -71,19 +111,39 @@ export function Composer({ row }: { row: Conversation }) {
       </div>
     )
   }
-  if (channel?.connected === false) return <div className={styles.banner} role="status">{t.composer.disconnected}</div>
+  if (channel?.connected === false) return <Disconnected problem={channel.problem ?? null} />
   if (row.window?.open === false) return <div className={styles.banner} role="status">{t.composer.windowClosed}</div>
 
   return (
-    <div className={styles.composer} data-testid="composer">
-      {row.handler === 'bot' && row.status !== 'closed' && <p className={styles.note}>{t.composer.withBot}</p>}
-      {row.status === 'closed' && <p className={styles.note}>{t.composer.closed}</p>}
+    <div className={cx(styles.composer, note && styles.noting)} data-testid="composer" data-mode={note ? 'note' : 'answer'}>
+      <Typing chat={chat} />
+      {row.handler === 'bot' && row.status !== 'closed' && !note && <p className={styles.note}>{t.composer.withBot}</p>}
+      {row.status === 'closed' && !note && <p className={styles.note}>{t.composer.closed}</p>}
+      {replyTo && !note && (
+        <div className={styles.reply} data-testid="replying">
+          <ReplyIcon size={18} />
+          <span className={styles.replyText}><strong>{replyTo.author.name ?? row.title}</strong> {oneLine(replyTo.text) || t.kinds[replyTo.kind]}</span>
+          <button type="button" className={styles.small} aria-label={t.composer.cancelReply} onClick={onReplied}><ClearIcon size={16} /></button>
+        </div>
+      )}
+      {!note && <Tray chat={chat} files={files} />}
       <form className={styles.form} onSubmit={(event) => { event.preventDefault(); send() }}>
-        <Textarea ref={field} id={COMPOSER_ID} className={styles.field} aria-label={t.composer.label} placeholder={t.composer.placeholder}
-          title={t.composer.hint} autosize minRows={1} maxRows={8} size="md" value={text} onChange={(event) => change(event.currentTarget.value)}
-          onKeyDown={onKeyDown} error={tooLong} />
-        <Button type="submit" size="md" className={styles.send} data-testid="send" aria-label={t.composer.send} disabled={!ready}>
-          <span className={styles.word}>{t.composer.send}</span><SendIcon size={19} />
+        <AttachButton onFiles={attach} disabled={note} />
+        <ActionIcon variant={note ? 'filled' : 'subtle'} color={note ? 'yellow' : 'gray'} size={42} className={note ? styles.noteOn : styles.tool} aria-pressed={note}
+          aria-label={t.composer.noteOn} title={note ? t.composer.noteOff : t.composer.noteOn} onClick={() => { setNote(!note); field.current?.focus() }}
+          data-testid="note-mode">
+          <NoteIcon size={22} />
+        </ActionIcon>
+        <Textarea ref={field} id={COMPOSER_ID} className={styles.field} aria-label={note ? t.composer.noteLabel : t.composer.label}
+          placeholder={note ? t.composer.notePlaceholder : t.composer.placeholder} title={t.composer.hint} autosize minRows={1} maxRows={8} size="md" value={text}
+          onChange={(event) => {
+            change(event.currentTarget.value)
+            // Colleagues need not know of notes, nor of a text that was only taken away.
+            if (event.currentTarget.value && !note) presenting.types(chat)
+          }}
+          onKeyDown={onKeyDown} onPaste={onPaste} error={tooLong} />
+        <Button type="submit" size="md" className={note ? styles.saveNote : styles.send} data-testid="send" aria-label={note ? t.composer.saveNote : t.composer.send} disabled={!ready}>
+          <span className={styles.word}>{note ? t.composer.noteMode : t.composer.send}</span>{note ? <CheckIcon size={19} /> : <SendIcon size={19} />}
         </Button>
       </form>
       {limit !== null && text.length >= limit * COUNT_FROM && (
@@ -95,10 +155,8 @@ export function Composer({ row }: { row: Conversation }) {
         <Collision pending={asking}
           onSend={() => { sending.again(asking.client_msg_id, true); focusComposer() }}
           onEdit={() => {
-            sending.discard(asking.client_msg_id)
-            const next = text ? `${asking.text}\n${text}` : asking.text
-            setText(next)
-            store.drafts.set(chat, next)
+            const taken = sending.takeBack(asking.client_msg_id)
+            change(text ? `${taken}\n${text}` : taken)
             // The colleague's answer has been shown by now.
             begun.current = seen()
             focusComposer()
@@ -108,17 +166,17 @@ export function Composer({ row }: { row: Conversation }) {
   )
 }
 
-function Collision({ pending, onSend, onEdit }: { pending: Pending; onSend: () => void; onEdit: () => void }) {
+/** Says what is wrong to everybody, and leads whoever may mend it there. */
+function Disconnected({ problem }: { problem: string | null }) {
+  const { router } = useDesk()
+  const admin = useStore('me', (store) => store.me)?.roles.includes('admin') ?? false
   return (
-    <Question title={t.collision.title} onClose={onEdit}>
-      <div data-testid="collision">
-        <p className={styles.question}>{t.collision.text(pending.colleague ?? '')}</p>
-        <p className={styles.yours}><span>{t.collision.yours}</span> {pending.text}</p>
-        <div className={styles.buttons}>
-          <Button variant="default" onClick={onEdit}>{t.collision.edit}</Button>
-          <Button onClick={onSend} data-testid="send-anyway" data-autofocus>{t.collision.send}</Button>
-        </div>
-      </div>
-    </Question>
+    <div className={styles.banner} role="status" data-testid="disconnected">
+      <PlugIcon />
+      <span><strong>{t.composer.disconnected}.</strong> {problem ?? ''} {!admin && t.composer.disconnectedHint}</span>
+      {admin && (
+        <Button size="xs" variant="default" onClick={() => router.go({ list: 'active', chat: null, screen: 'channels' })}>{t.composer.toChannels}</Button>
+      )}
+    </div>
   )
 }

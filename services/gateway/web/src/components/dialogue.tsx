@@ -1,13 +1,17 @@
 /** The centre: whose dialogue it is, its messages, the composer. */
 import { ActionIcon, Button, Loader } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
-import { useEffect } from 'react'
+import { useEffect, useState } from 'react'
 import { useDesk, useRoute, useStore } from '../hooks'
 import { t } from '../i18n'
+import type { Message } from '../wire'
+import { DropZone } from './attach'
 import { Avatar } from './avatar'
 import { Composer } from './composer'
+import { DialogueActions } from './dialogue-actions'
 import { BackIcon, ChatsIcon, PersonIcon } from './icons'
 import { Messages } from './messages'
+import { Viewers } from './viewers'
 import styles from './dialogue.module.css'
 
 interface DialogueProps {
@@ -39,6 +43,7 @@ function Open({ chat, onPanel }: { chat: string } & DialogueProps) {
   const row = useStore(`c:${chat}`, (whole) => whole.conversations.get(chat))
   const dialogue = useStore(`d:${chat}`, (whole) => whole.dialogues.get(chat))
   const known = dialogue !== undefined
+  const [replyTo, setReplyTo] = useState<Message | null>(null)
 
   useEffect(() => {
     if (known) store.dialogues.open(chat)
@@ -61,10 +66,12 @@ function Open({ chat, onPanel }: { chat: string } & DialogueProps) {
   return (
     <>
       <Head chat={chat} onPanel={onPanel} />
-      {row && dialogue?.state === 'ready'
-        ? <Messages key={chat} row={row} dialogue={dialogue} />
-        : <div className={styles.nothing} aria-busy="true"><Loader size="sm" aria-label={t.starting} /></div>}
-      {row && <Composer key={`composer ${chat}`} row={row} />}
+      <DropZone row={row}>
+        {row && dialogue?.state === 'ready'
+          ? <Messages key={chat} row={row} dialogue={dialogue} onReply={setReplyTo} />
+          : <div className={styles.nothing} aria-busy="true"><Loader size="sm" aria-label={t.starting} /></div>}
+        {row && <Composer key={`composer ${chat}`} row={row} replyTo={replyTo} onReplied={() => setReplyTo(null)} />}
+      </DropZone>
     </>
   )
 }
@@ -75,6 +82,8 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
   // Alone on a narrow screen, the dialogue is the page and its name the page's heading.
   const Name = useMediaQuery('(max-width: 760px)', false, { getInitialValueInEffect: false }) ? 'h1' : 'h2'
   const row = useStore(`c:${chat}`, (whole) => whole.conversations.get(chat))
+  const me = useStore('me', (whole) => whole.me)
+  const holder = row?.assignee && (row.assignee.id === me?.id ? t.deeds.mine : t.deeds.heldBy(row.assignee.name))
   return (
     <div className={styles.head}>
       <ActionIcon variant="subtle" color="gray" size="lg" className={styles.back} aria-label={t.dialogue.back}
@@ -86,10 +95,12 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
         <Name className={styles.name} title={row?.title}>{row?.title}</Name>
         {row && (
           <p className={styles.where}>
-            {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box]].filter(Boolean).join(' · ')}
+            {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box], holder].filter(Boolean).join(' · ')}
           </p>
         )}
       </div>
+      {row && <Viewers chat={chat} />}
+      {row && <DialogueActions row={row} />}
       {onPanel && row && (
         <ActionIcon variant="subtle" color="gray" size="lg" className={styles.panel} aria-label={t.dialogue.panel} title={t.dialogue.panel}
           onClick={onPanel} data-testid="open-panel">

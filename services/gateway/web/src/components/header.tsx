@@ -4,7 +4,7 @@ import { useEffect } from 'react'
 import { badge, counter } from '../format'
 import { useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
-import { ChatsIcon, CheckIcon, LogoutIcon, MoonIcon, PersonIcon, ScreenIcon, SunIcon } from './icons'
+import { ChatsIcon, CheckIcon, LogoutIcon, MoonIcon, PersonIcon, PlugIcon, ScreenIcon, SunIcon } from './icons'
 import styles from './header.module.css'
 
 const THEMES = [
@@ -14,7 +14,7 @@ const THEMES = [
 ] as const
 
 export function Header() {
-  const { session } = useDesk()
+  const { session, router } = useDesk()
   const me = useStore('me', (store) => store.me)
   const { red, blue } = useStore('counters', (store) => store.counters)
   const newBuild = useStore('build', (store) => store.newBuild)
@@ -43,6 +43,11 @@ export function Header() {
         </Menu.Target>
         <Menu.Dropdown>
           <Menu.Label>{me?.name}</Menu.Label>
+          {me?.roles.includes('admin') && (
+            <Menu.Item leftSection={<PlugIcon size={18} />} onClick={() => router.go({ list: 'active', chat: null, screen: 'channels' })}>
+              {t.header.channels}
+            </Menu.Item>
+          )}
           {THEMES.map(({ value, label, Icon }) => (
             <Menu.Item key={value} leftSection={<Icon size={18} />} rightSection={colorScheme === value ? <CheckIcon size={16} /> : null}
               aria-current={colorScheme === value} onClick={() => setColorScheme(value)}>

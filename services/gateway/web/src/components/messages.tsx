@@ -1,15 +1,19 @@
 /** The virtual list of messages: opens at the first unread, grows upwards without a jump, notices what was read. */
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type UIEvent } from 'react'
+import { lazy, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type UIEvent } from 'react'
 import { dayTitle } from '../format'
 import { useDesk, useNow, useStore } from '../hooks'
 import { t } from '../i18n'
 import { SeenWatch } from '../seen'
 import type { Conversation } from '../store/conversations'
 import { firstUnread, readUpTo, type Dialogue } from '../store/dialogues'
-import { timeline, type Row } from '../timeline'
-import { Bubble, SystemLine } from './bubble'
+import { heightOf, timeline, type Row } from '../timeline'
+import type { Message } from '../wire'
+import { isPicture } from './attachments'
+import { Bubble, SystemLine, type OpenMenu } from './bubble'
 import { DownIcon } from './icons'
+import { LightboxContext } from './lightbox-context'
+import { MessageMenu, type MenuPlace } from './message-menu'
 import styles from './messages.module.css'
 
 /** This near to the end new messages are followed. */
@@ -17,7 +21,16 @@ const END_PX = 80
 /** The floating day stays this long after the last scroll; at rest it would only hide text. */
 const DAY_SHOWN_MS = 1_200
 
-export function Messages({ row, dialogue }: { row: Conversation; dialogue: Dialogue }) {
+const Lightbox = lazy(() => import('./lightbox'))
+const TrailDialog = lazy(() => import('./trail'))
+
+interface MessagesProps {
+  row: Conversation
+  dialogue: Dialogue
+  onReply: (message: Message) => void
+}
+
+export function Messages({ row, dialogue, onReply }: MessagesProps) {
   const { loading, reading, setAnchor } = useAll()
   const chat = row.id
   const me = useStore('me', (store) => store.me)?.id ?? ''
@@ -36,7 +49,7 @@ export function Messages({ row, dialogue }: { row: Conversation; dialogue: Dialo
   const virtualizer = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
-    estimateSize: useCallback((index: number) => estimate(rows[index]), [rows]),
+    estimateSize: useCallback((index: number) => heightOf(rows[index]), [rows]),
     getItemKey: useCallback((index: number) => rows[index]?.key ?? index, [rows]),
     anchorTo: 'end',
     followOnAppend: true,
@@ -119,12 +132,32 @@ export function Messages({ row, dialogue }: { row: Conversation; dialogue: Dialo
     } else virtualizer.scrollToEnd({ behavior: 'smooth' })
   }
 
+  const [menu, setMenu] = useState<MenuPlace | null>(null)
+  const [trail, setTrail] = useState<Message | null>(null)
+  const [large, setLarge] = useState<string | null>(null)
+  const frame = useRef<HTMLDivElement>(null)
+  const onMenu: OpenMenu = useCallback((message, opener) => {
+    const outer = frame.current?.getBoundingClientRect()
+    const inner = opener.getBoundingClientRect()
+    if (outer) setMenu({ message, opener, left: inner.left - outer.left + inner.width / 2, top: Math.min(inner.bottom, outer.bottom - 24) - outer.top })
+  }, [])
+  const pictures = useMemo(() => large === null ? [] : dialogue.items.flatMap((message) => message.deleted ? [] : (message.attachments ?? [])
+    .filter((attachment) => isPicture(attachment) && attachment.state === 'ready').map((attachment) => ({ message, attachment }))), [dialogue.items, large])
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    touch()
+    if (event.key !== 'End' || !event.ctrlKey) return
+    event.preventDefault()
+    toEnd()
+  }
+
   const floating = scrolling && moved && topRow && topRow.type !== 'day' && topRow.type !== 'unread' && offset > 4 ? dayTitle(topRow.ms, now) : ''
   return (
-    <div className={styles.frame}>
+    <LightboxContext value={setLarge}>
+    <div ref={frame} className={styles.frame}>
       {floating && <div className={styles.floating} aria-hidden="true"><span className={styles.day}>{floating}</span></div>}
       <div ref={scroller} className={styles.scroller} tabIndex={0} role="region" aria-label={t.dialogue.messages(row.title)}
-        data-testid="messages" onWheel={touch} onTouchMove={touch} onKeyDown={touch} onPointerDown={touch} onScroll={onScroll}>
+        data-testid="messages" onWheel={touch} onTouchMove={touch} onKeyDown={onKeyDown} onPointerDown={touch} onScroll={onScroll}>
         {rows.length === 0 && <p className={styles.empty}>{t.dialogue.empty}</p>}
         <div className={styles.sizer} role="list" style={{ height: virtualizer.getTotalSize() }}>
           {items.map((item) => {
@@ -132,7 +165,7 @@ export function Messages({ row, dialogue }: { row: Conversation; dialogue: Dialo
             return (
               <div key={item.key} data-index={item.index} ref={virtualizer.measureElement} className={styles.place}
                 style={{ transform: `translateY(${item.start}px)` }} role="listitem">
-                <Entry entry={entry} me={me} now={now} watch={watch} />
+                <Entry entry={entry} me={me} now={now} watch={watch} onMenu={onMenu} />
               </div>
             )
           })}
@@ -144,7 +177,13 @@ export function Messages({ row, dialogue }: { row: Conversation; dialogue: Dialo
         </button>
       )}
       <Arrivals dialogue={dialogue} name={row.title} />
+      {menu && <MessageMenu key={menu.message.id} place={menu} onClose={() => setMenu(null)} onReply={onReply} onTrail={setTrail} />}
+      <Suspense fallback={null}>
+        {trail && <TrailDialog message={trail} onClose={() => setTrail(null)} />}
+        {large !== null && <Lightbox all={pictures} start={large} onClose={() => setLarge(null)} />}
+      </Suspense>
     </div>
+    </LightboxContext>
   )
 }
 
@@ -179,14 +218,23 @@ function useSeen(row: Conversation, dialogue: Dialogue, onRead: (n: number) => v
   }, [counts])
 }
 
-function Entry({ entry, me, now, watch }: { entry: Row; me: string; now: number; watch: Watch }) {
+interface EntryProps {
+  entry: Row
+  me: string
+  now: number
+  watch: Watch
+  onMenu: OpenMenu
+}
+
+function Entry({ entry, me, now, watch, onMenu }: EntryProps) {
   switch (entry.type) {
     case 'day': return <div className={styles.separator}><span className={styles.day}>{dayTitle(entry.ms, now)}</span></div>
     case 'unread': return <div className={styles.unread} data-testid="unread-divider"><span>{t.dialogue.unread}</span></div>
     case 'message':
       if (entry.message.direction === 'system') return <SystemLine message={entry.message} />
-      return <Bubble message={entry.message} ms={entry.ms} first={entry.first} last={entry.last} me={me} watch={watch} />
-    case 'pending': return <Bubble pending={entry.pending} ms={entry.ms} first={entry.first} last={entry.last} me={me} watch={watch} />
+      return <Bubble message={entry.message} album={entry.album} ms={entry.ms} first={entry.first} last={entry.last} me={me} watch={watch} onMenu={onMenu} />
+    case 'pending':
+      return <Bubble pending={entry.pending} ms={entry.ms} first={entry.first} last={entry.last} me={me} watch={watch} onMenu={onMenu} />
   }
 }
 
@@ -199,17 +247,4 @@ function Arrivals({ dialogue, name }: { dialogue: Dialogue; name: string }) {
       {last && last.n > silent && <p key={last.id}>{t.dialogue.arrived(name, last.text || t.kinds[last.kind])}</p>}
     </div>
   )
-}
-
-function estimate(row: Row | undefined): number {
-  switch (row?.type) {
-    case 'message': return bubble(row.message.text, row.last)
-    case 'pending': return bubble(row.pending.text, row.last)
-    default: return 44
-  }
-}
-
-function bubble(text: string, last: boolean): number {
-  const lines = text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / 58)), 0)
-  return 18 + lines * 21 + 16 + (last ? 8 : 2)
 }

@@ -1,6 +1,7 @@
 /** A dialog over the window. Its title stands in the body: Mantine's own header would be a second page banner. */
 import { Modal } from '@mantine/core'
 import type { ReactNode } from 'react'
+import { useReturnFocus } from '../hooks'
 import styles from './question.module.css'
 
 interface QuestionProps {
@@ -11,10 +12,11 @@ interface QuestionProps {
 }
 
 export function Question({ title, onClose, children }: QuestionProps) {
+  useReturnFocus()
   const closable = onClose !== null
   return (
     <Modal.Root opened onClose={() => onClose?.()} size={500} centered lockScroll={false} closeOnEscape={closable} closeOnClickOutside={closable}
-      transitionProps={{ duration: 0 }}>
+      transitionProps={{ duration: 0 }} returnFocus={false}>
       <Modal.Overlay />
       <Modal.Content>
         <Modal.Body>

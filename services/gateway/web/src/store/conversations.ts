@@ -85,6 +85,12 @@ export class Conversations {
     this.#refresh(id)
   }
 
+  /** «Непрочитане звідси»: the only way down, by the operator's own word. */
+  lower(id: string, in_seq: number): void {
+    this.#marks.set(id, in_seq)
+    this.#refresh(id)
+  }
+
   startLoading(name: ListName): void {
     this.#setList(name, { ...this.list(name), state: 'loading' })
   }

@@ -1,14 +1,32 @@
 /** Messages on their way: kept until the server has them, also over a reload. */
-import type { SendBody } from '../wire'
+import type { Message, MessageKind, SendBody } from '../wire'
 import type { Signals } from './signals'
+
+/** A file of a message on its way. The bytes themselves do not survive a reload. */
+export interface PendingFile {
+  key: string
+  name: string
+  size: number
+  kind: MessageKind
+  width: number | null
+  height: number | null
+}
 
 export interface Pending extends SendBody {
   conversation_id: string
   created_ms: number
-  /** `held`: too old to go by itself after a reload; the operator decides. `asking`: a colleague answered meanwhile. */
-  state: 'sending' | 'failed' | 'held' | 'asking'
+  /**
+   * `uploading`: its files are not at the server yet. `held`: too old to go by itself after a reload; the operator
+   * decides. `asking`: a colleague answered meanwhile. `lost`: a reload took the files that were not yet uploaded.
+   */
+  state: 'uploading' | 'sending' | 'failed' | 'held' | 'asking' | 'lost'
+  files?: PendingFile[]
+  /** What the answer says to, for the bubble. */
+  quote?: { text: string; author: string }
   code?: string
-  colleague?: string
+  reason?: string
+  /** What the author had not seen. */
+  unseen?: Message[]
   force?: boolean
 }
 
@@ -38,7 +56,8 @@ export class Outbox {
       const pending = parse(this.#shelf.getItem(key))
       if (!pending) continue
       const young = now - pending.created_ms < freshMs
-      this.#put(pending.state === 'sending' && !young ? { ...pending, state: 'held' } : pending)
+      if (pending.files && !pending.attachments) this.#put({ ...pending, state: 'lost' })
+      else this.#put(pending.state === 'sending' && !young ? { ...pending, state: 'held' } : pending)
     }
   }
 

@@ -3,7 +3,9 @@ import type { Bootstrap, Channel, ConversationPage, ConversationRow, Counters, L
 import { Conversations } from './conversations'
 import { Dialogues } from './dialogues'
 import { Drafts } from './drafts'
+import { Notices } from './notices'
 import { Outbox, type Shelf } from './outbox'
+import { Presence } from './presence'
 import { Signals } from './signals'
 
 export interface Fresh {
@@ -20,6 +22,8 @@ export class Store {
   readonly dialogues: Dialogues
   readonly outbox: Outbox
   readonly drafts: Drafts
+  readonly presence: Presence
+  readonly notices: Notices
   #me: Me | null = null
   #counters = NO_COUNTERS
   #channels: ReadonlyMap<string, Channel> = new Map()
@@ -33,6 +37,8 @@ export class Store {
     this.dialogues = new Dialogues(this.signals)
     this.outbox = new Outbox(this.signals, shelf)
     this.drafts = new Drafts(this.signals, shelf)
+    this.presence = new Presence(this.signals)
+    this.notices = new Notices(this.signals)
   }
 
   get me(): Me | null { return this.#me }
@@ -62,6 +68,7 @@ export class Store {
     this.#counters = boot.counters
     this.#channels = new Map(boot.channels.map((channel) => [channel.id, channel]))
     this.conversations.setMe(boot.me.id)
+    this.presence.setMe(boot.me.id)
     this.conversations.reset(list.name, list.page, open?.row ?? null)
     this.dialogues.keepOnly(open?.id ?? null)
     if (open?.messages) this.dialogues.replace(open.id, open.messages)
@@ -74,6 +81,8 @@ export class Store {
       case 'message.created':
       case 'message.updated': {
         this.dialogues.put(event.data)
+        // Whoever has just answered no longer writes.
+        if (event.data.author.id) this.presence.stops(event.data.conversation_id, event.data.author.id)
         if (event.data.client_msg_id) this.outbox.remove(event.data.client_msg_id)
         break
       }
@@ -94,6 +103,8 @@ export class Store {
         this.signals.touch('channels')
         break
       }
+      case 'typing': this.presence.types(event.data); break
+      case 'presence': this.presence.looks(event.data); break
       case 'build.changed': {
         this.#newBuild = true
         this.signals.touch('build')
@@ -109,6 +120,7 @@ export class Store {
     this.#counters = NO_COUNTERS
     this.conversations.clear()
     this.dialogues.keepOnly(null)
+    this.presence.clear()
     for (const key of ['me', 'counters']) this.signals.touch(key)
   }
 }

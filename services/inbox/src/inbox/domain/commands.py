@@ -6,21 +6,32 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from inbox.domain.events import (
+    AnswerDeleted,
     AnswerOrdered,
+    AnswerReordered,
+    AttachmentSettled,
     ContactBlocked,
     DeliveryChanged,
     Edited,
     Event,
+    FateDecided,
+    LineWritten,
     MessageCame,
     NoteWritten,
 )
-from inbox.domain.state import Author, Person
-from msgkit.contracts.events import ContactAvailability, DeliveryReported, MessageEdited, MessageReceived
-from msgkit.contracts.ids import derived_id
-from msgkit.contracts.words import STATE_RANK, Status
+from inbox.domain.state import Author, Known, Person
+from msgkit.contracts.events import (
+    ContactAvailability,
+    DeliveryReported,
+    MediaSettled,
+    MessageEdited,
+    MessageReceived,
+)
+from msgkit.contracts.ids import derived_id, inbound_message_id
+from msgkit.contracts.words import STATE_RANK, MessageKind, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,24 @@ class Door:
 
     bot_enabled: bool = False
     connected: bool = True
+    disabled: bool = False
+    """Switched off by an administrator: nothing goes out, whatever comes is still kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file of an answer that lies in the object store already."""
+
+    id: str
+    key: str
+    thumb_key: str | None
+    kind: MessageKind
+    name: str
+    mime: str
+    size: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +74,7 @@ class PostReply:
     author: Author
     client_msg_id: str
     text: str
+    attachments: tuple[Upload, ...] = ()
     reply_to: str | None = None
     seen_n: int | None = None
     force: bool = False
@@ -59,11 +89,65 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
+    """Take a chat nobody has."""
+
     by: Person
 
 
-Fact = MessageReceived | MessageEdited | ContactAvailability | DeliveryReported
-Command = Fact | PostReply | SetStatus | Claim
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Answer instead of the bot from now on."""
+
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    to: Person
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnToBot:
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Send a failed answer once more."""
+
+    message_id: str
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Decide of an answer nobody knows the fate of."""
+
+    message_id: str
+    action: Literal["sent", "failed", "resend"]
+    by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAnswer:
+    """Take away an answer the client has not got."""
+
+    message_id: str
+    by: Person
+
+
+Fact = MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled
+Handling = SetStatus | Claim | TakeOver | Assign | Release | ReturnToBot
+"""What is done to a chat as a whole."""
+Mending = Retry | Resolve | DeleteAnswer
+"""What is done to one answer that did not simply arrive."""
+Command = Fact | PostReply | Handling | Mending
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +157,9 @@ class Refusal:
     status: int
     code: str
     detail: str
+    holder: Person | None = None
+    """Who stands in the way, if somebody does, and since when."""
+    since: datetime | None = None
 
 
 Decision = tuple[Event, ...] | Refusal
@@ -84,17 +171,27 @@ def came_key(conversation_id: str, provider_id: str) -> str:
     return f"in:{conversation_id}:{provider_id}"
 
 
-def inbound_message_id(conversation_id: str, provider_id: str) -> str:
-    """The id of the message a provider's id stands for: known without asking anybody."""
-    return derived_id("message", conversation_id, came_key(conversation_id, provider_id))
-
-
 def reply_message_id(conversation_id: str, author_id: str, client_msg_id: str) -> str:
     """The id of an answer or note: the same for every repeat of the same send."""
     return derived_id("message", conversation_id, f"send:{author_id}:{client_msg_id}")
 
 
-def dedupe_id(command: Command) -> str | None:
+def order_id(message_id: str, attempt: int) -> str:
+    """The id an attempt to send has at its connector: the first one has the message's."""
+    return message_id if attempt == 1 else f"{message_id}.{attempt}"
+
+
+def order_of(id_: str) -> tuple[str, int]:
+    """The message and the attempt behind the id of an order."""
+    message_id, _, attempt = id_.partition(".")
+    return message_id, int(attempt) if attempt.isascii() and attempt.isdigit() else 1
+
+
+def media_key(attachment_id: str) -> str:
+    return f"media:{attachment_id}"
+
+
+def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per command
     """The key under which this command may take effect only once; None if its state decides alone."""
     match command:
         case MessageReceived():
@@ -108,6 +205,8 @@ def dedupe_id(command: Command) -> str | None:
             return f"availability:{command.event_id}"
         case DeliveryReported():
             return f"status:{command.message_id}:{STATE_RANK[command.state]}"
+        case MediaSettled():
+            return media_key(command.attachment_id)
         case PostReply():
             return f"send:{command.author.id}:{command.client_msg_id}"
         case _:
@@ -120,6 +219,8 @@ def referenced_ids(conversation_id: str, command: Command) -> tuple[str, ...]:
         case MessageEdited():
             return (inbound_message_id(conversation_id, command.provider_id),)
         case DeliveryReported():
+            return (order_of(command.message_id)[0],)
+        case MediaSettled() | Retry() | Resolve() | DeleteAnswer():
             return (command.message_id,)
         case MessageReceived() if command.reply_to_provider_id is not None:
             return (inbound_message_id(conversation_id, command.reply_to_provider_id),)
@@ -128,6 +229,23 @@ def referenced_ids(conversation_id: str, command: Command) -> tuple[str, ...]:
             return (own,) if command.reply_to is None else (own, command.reply_to)
         case _:
             return ()
+
+
+def is_behind(state: Known, fact: Fact) -> bool:
+    """Whether a fact speaks of something this version of the conversation does not have.
+
+    It is then of a commit appended elsewhere, so the conversation must be read anew to decide.
+    """
+    match fact:
+        case DeliveryReported():
+            message_id, attempt = order_of(fact.message_id)
+            message = state.messages.get(message_id)
+            return message is None or message.attempt < attempt
+        case MediaSettled():
+            message = state.messages.get(fact.message_id)
+            return message is None or all(one.id != fact.attachment_id for one in message.body.attachments)
+        case _:
+            return False
 
 
 def created_ids(events: Iterable[Event]) -> set[str]:
@@ -152,5 +270,12 @@ def touched_ids(events: Iterable[Event]) -> tuple[set[str], set[str]]:
     return created, changed - created
 
 
-_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, NoteWritten, ContactBlocked)
-_CHANGES_A_MESSAGE: Final = (Edited, DeliveryChanged)
+_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, NoteWritten, LineWritten, ContactBlocked)
+_CHANGES_A_MESSAGE: Final = (
+    Edited,
+    DeliveryChanged,
+    AttachmentSettled,
+    AnswerReordered,
+    AnswerDeleted,
+    FateDecided,
+)

@@ -11,9 +11,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from inbox.domain.answers import is_success
 from inbox.domain.commands import Moment
 from inbox.domain.events import (
+    AnswerDeleted,
     AnswerOrdered,
+    AnswerReordered,
+    Assigned,
+    AttachmentSettled,
     Claimed,
     Commit,
     ContactBlocked,
@@ -22,14 +27,20 @@ from inbox.domain.events import (
     Edited,
     EditParked,
     Event,
+    FateDecided,
+    LineWritten,
     MessageCame,
     NoteWritten,
+    Released,
     RequestOpened,
+    ReturnedToBot,
+    SendsCancelled,
     StatusSet,
     TakenOver,
 )
 from inbox.domain.state import (
     Arrival,
+    Attachment,
     Author,
     Body,
     Draft,
@@ -42,6 +53,7 @@ from inbox.domain.state import (
 )
 from msgkit.contracts.words import (
     STATE_RANK,
+    AttachmentState,
     AuthorKind,
     Direction,
     Handler,
@@ -52,6 +64,7 @@ from msgkit.contracts.words import (
 
 PARKED_EDITS: Final = 100
 """Edits kept for messages that have not come; the oldest give way."""
+DELETED_LINE: Final = "Повідомлення видалено"
 RECENT_ARRIVALS: Final = 8
 """Inbound messages of the last two seconds remembered for the order within one second of the provider."""
 
@@ -91,7 +104,7 @@ def _on_request_opened(draft: Draft, event: RequestOpened, moment: Moment) -> No
     draft.request = Episode(event.request_id, event.number, moment.at)
     draft.status = Status.OPEN
     draft.handler = event.handler
-    draft.assignee = None
+    _hold(draft, None, moment)
 
 
 def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
@@ -117,6 +130,7 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
         provider_ids=(event.provider_id,),
         group_id=event.group_id,
         late=event.late,
+        pressed=event.pressed,
     )
     if draft.parked_edits:
         draft.parked_edits = tuple(
@@ -147,8 +161,8 @@ def _on_edited(draft: Draft, event: Edited, moment: Moment) -> None:
     versions = [*message.versions, Version(message.body.text, since)]
     told = Version(event.body.text, event.edited_at)
     if told in versions:
-        return
-    if message.edited_at is None or event.edited_at >= message.edited_at:
+        changed = message
+    elif message.edited_at is None or event.edited_at >= message.edited_at:
         changed = replace(
             message, body=event.body, edited_at=event.edited_at, versions=tuple(versions), rev=moment.v
         )
@@ -171,7 +185,7 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         pos_at=event.pos_at,
         direction=Direction.OUT,
         author=event.author,
-        text=event.text,
+        body=_own_body(event.text, event.attachments),
         state=MessageState.QUEUED,
     )
     message = replace(
@@ -180,6 +194,7 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         body_hash=event.body_hash,
         reply_to=event.reply_to,
         quote=event.quote,
+        reply_to_provider_id=event.reply_to_provider_id,
     )
     _add(draft, message, moment)
     draft.out_seq = event.out_seq
@@ -195,7 +210,31 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         draft.request = replace(draft.request, first_reply_at=moment.at)
     draft.handler = Handler.OPERATOR
     draft.answered_seq = draft.in_seq
-    draft.assignee = draft.assignee or Person(event.author.id or "", event.author.name or "")
+    if draft.assignee is None:
+        _hold(draft, Person(event.author.id or "", event.author.name or ""), moment)
+
+
+def _on_answer_reordered(draft: Draft, event: AnswerReordered, moment: Moment) -> None:
+    draft.out_seq = event.out_seq
+    message = draft.messages[event.message_id]
+    if message.attempt < event.attempt:
+        message = replace(
+            message, attempt=event.attempt, state=MessageState.QUEUED, failure=None, rev=moment.v
+        )
+    _change(draft, message)
+
+
+def _on_answer_deleted(draft: Draft, event: AnswerDeleted, moment: Moment) -> None:
+    message = draft.messages[event.message_id]
+    if draft.bot_queued:
+        draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message.id)
+    if message.deleted_at is None and not is_success(message.state):
+        message = replace(message, deleted_at=moment.at, rev=moment.v)
+    _change(draft, message)
+
+
+def _on_sends_cancelled(_draft: Draft, _event: SendsCancelled, _moment: Moment) -> None:
+    """Only connectors have something to do."""
 
 
 def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
@@ -207,42 +246,78 @@ def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
         pos_at=event.pos_at,
         direction=Direction.NOTE,
         author=event.author,
-        text=event.text,
+        body=_own_body(event.text, event.attachments),
         state=MessageState.DELIVERED,
     )
     _add(draft, replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash), moment)
 
 
+def _on_line_written(draft: Draft, event: LineWritten, moment: Moment) -> None:
+    # The row goes on showing the last thing said: who has the chat and where it stands is in it anyway.
+    draft.n = event.n
+    draft.last_pos_at = _later(draft.last_pos_at, event.pos_at)
+    draft.messages[event.message_id] = _system_message(draft, event, moment)
+
+
 def _on_delivery_changed(draft: Draft, event: DeliveryChanged, moment: Moment) -> None:
     message = draft.messages[event.message_id]
-    if STATE_RANK[event.state] <= STATE_RANK[message.state]:
-        return
     if draft.bot_queued:
         draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message.id)
+    has_it = is_success(event.state)
+    counts = has_it or event.attempt >= message.attempt
+    if not counts or STATE_RANK[event.state] <= STATE_RANK[message.state]:
+        _change(draft, message)
+        return
     known = message.provider_ids
     changed = replace(
         message,
         state=event.state,
         provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
         failure=event.failure,
+        # Deleted on our side, and delivered all the same: what the client has is shown.
+        deleted_at=None if has_it else message.deleted_at,
         rev=moment.v,
     )
     _change(draft, changed)
 
 
-def _on_contact_blocked(draft: Draft, event: ContactBlocked, moment: Moment) -> None:
-    message = _own_message(
-        draft,
-        moment,
-        id_=event.message_id,
-        n=event.n,
-        pos_at=event.pos_at,
-        direction=Direction.SYSTEM,
-        author=Author(AuthorKind.SYSTEM),
-        text=event.text,
-        state=MessageState.DELIVERED,
+def _on_fate_decided(draft: Draft, event: FateDecided, moment: Moment) -> None:
+    message = draft.messages[event.message_id]
+    if message.state is MessageState.UNKNOWN:
+        message = replace(message, state=event.state, failure=event.failure, rev=moment.v)
+    _change(draft, message)
+
+
+def _on_attachment_settled(draft: Draft, event: AttachmentSettled, moment: Moment) -> None:
+    message = draft.messages[event.message_id]
+    files = tuple(
+        _settled(one, event) if one.id == event.attachment_id else one for one in message.body.attachments
     )
-    _add(draft, message, moment)
+    if files != message.body.attachments:
+        message = replace(message, body=replace(message.body, attachments=files), rev=moment.v)
+    _change(draft, message)
+
+
+def _settled(attachment: Attachment, event: AttachmentSettled) -> Attachment:
+    stored = event.stored
+    if stored is None:
+        return replace(attachment, state=AttachmentState.LOST, lost=event.lost)
+    return replace(
+        attachment,
+        state=AttachmentState.READY,
+        key=stored.key,
+        thumb_key=stored.thumb_key,
+        mime=stored.mime,
+        size=stored.size,
+        # What the messenger said of it stands where we could not see for ourselves.
+        width=stored.width or attachment.width,
+        height=stored.height or attachment.height,
+        duration_s=attachment.duration_s if stored.duration_s is None else stored.duration_s,
+    )
+
+
+def _on_contact_blocked(draft: Draft, event: ContactBlocked, moment: Moment) -> None:
+    _add(draft, _system_message(draft, event, moment), moment)
     draft.blocked = True
     draft.availability_at = _later(draft.availability_at, event.happened_at)
 
@@ -252,15 +327,35 @@ def _on_contact_returned(draft: Draft, event: ContactReturned, _moment: Moment) 
     draft.availability_at = _later(draft.availability_at, event.happened_at)
 
 
-def _on_taken_over(draft: Draft, event: TakenOver, _moment: Moment) -> None:
+def _on_taken_over(draft: Draft, event: TakenOver, moment: Moment) -> None:
     cancelled = frozenset(event.cancelled)
     draft.handler = Handler.OPERATOR
-    draft.assignee = draft.assignee or event.by
+    if draft.assignee is None:
+        _hold(draft, event.by, moment)
     draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ not in cancelled)
 
 
-def _on_claimed(draft: Draft, event: Claimed, _moment: Moment) -> None:
-    draft.assignee = event.by
+def _on_claimed(draft: Draft, event: Claimed, moment: Moment) -> None:
+    _hold(draft, event.by, moment)
+
+
+def _on_assigned(draft: Draft, event: Assigned, moment: Moment) -> None:
+    _hold(draft, event.to, moment)
+
+
+def _on_released(draft: Draft, _event: Released, moment: Moment) -> None:
+    _hold(draft, None, moment)
+
+
+def _on_returned_to_bot(draft: Draft, _event: ReturnedToBot, moment: Moment) -> None:
+    draft.handler = Handler.BOT
+    draft.status = Status.OPEN
+    _hold(draft, None, moment)
+
+
+def _hold(draft: Draft, holder: Person | None, moment: Moment) -> None:
+    draft.assignee = holder
+    draft.assigned_at = None if holder is None else moment.at
 
 
 def _on_status_set(draft: Draft, event: StatusSet, _moment: Moment) -> None:
@@ -275,12 +370,21 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     Edited: _on_edited,
     EditParked: _on_edit_parked,
     AnswerOrdered: _on_answer_ordered,
+    AnswerReordered: _on_answer_reordered,
+    AnswerDeleted: _on_answer_deleted,
+    SendsCancelled: _on_sends_cancelled,
     NoteWritten: _on_note_written,
+    LineWritten: _on_line_written,
     DeliveryChanged: _on_delivery_changed,
+    FateDecided: _on_fate_decided,
+    AttachmentSettled: _on_attachment_settled,
     ContactBlocked: _on_contact_blocked,
     ContactReturned: _on_contact_returned,
     TakenOver: _on_taken_over,
     Claimed: _on_claimed,
+    Assigned: _on_assigned,
+    Released: _on_released,
+    ReturnedToBot: _on_returned_to_bot,
     StatusSet: _on_status_set,
 }
 
@@ -294,7 +398,7 @@ def _own_message(
     pos_at: datetime,
     direction: Direction,
     author: Author,
-    text: str,
+    body: Body,
     state: MessageState,
 ) -> Message:
     return Message(
@@ -308,11 +412,30 @@ def _own_message(
         pos_at=pos_at,
         direction=direction,
         author=author,
-        body=Body(MessageKind.TEXT, text),
+        body=body,
         provider_time=moment.at,
         created_at=moment.at,
         state=state,
         rev=moment.v,
+    )
+
+
+def _own_body(text: str, attachments: tuple[Attachment, ...]) -> Body:
+    kind = attachments[0].kind if attachments else MessageKind.TEXT
+    return Body(kind, text, attachments=attachments)
+
+
+def _system_message(draft: Draft, event: LineWritten | ContactBlocked, moment: Moment) -> Message:
+    return _own_message(
+        draft,
+        moment,
+        id_=event.message_id,
+        n=event.n,
+        pos_at=event.pos_at,
+        direction=Direction.SYSTEM,
+        author=Author(AuthorKind.SYSTEM),
+        body=Body(MessageKind.TEXT, event.text),
+        state=MessageState.DELIVERED,
     )
 
 
@@ -325,6 +448,7 @@ def _add(draft: Draft, message: Message, moment: Moment) -> None:
 
 
 def _change(draft: Draft, message: Message) -> None:
+    """Keep a message as it is now; one that had the change already may still be news to the row."""
     if draft.last_message is not None and draft.last_message.id == message.id:
         draft.last_message = _last_line(message)
     draft.messages[message.id] = message
@@ -334,11 +458,12 @@ def _last_line(message: Message) -> LastLine:
     return LastLine(
         id=message.id,
         n=message.n,
-        text=message.body.text[:200],
+        text=message.body.text[:200] if message.deleted_at is None else DELETED_LINE,
         kind=message.body.kind,
         direction=message.direction,
         at=message.created_at,
         state=message.state,
+        author=message.author,
     )
 
 

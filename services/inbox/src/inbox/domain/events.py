@@ -8,8 +8,21 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from inbox.domain.state import Author, Body, ContactCard, Fault, ParkedEdit, Person, Quoted
-from msgkit.contracts.words import Handler, MessageState, Status
+from inbox.domain.state import Attachment, Author, Body, ContactCard, Fault, ParkedEdit, Person, Press, Quoted
+from msgkit.contracts.words import AuthorKind, Handler, MessageState, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file in the object store, as it was found to be."""
+
+    key: str
+    thumb_key: str | None
+    mime: str
+    size: int
+    width: int | None
+    height: int | None
+    duration_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +52,7 @@ class MessageCame:
     group_id: str | None
     webhook_id: str
     raw: str | None
+    pressed: Press | None = None
     type: Literal["message.came"] = "message.came"
 
 
@@ -73,7 +87,44 @@ class AnswerOrdered:
     reply_to: str | None
     quote: Quoted | None
     reply_to_provider_id: str | None
+    attachments: tuple[Attachment, ...] = ()
     type: Literal["answer.ordered"] = "answer.ordered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerReordered:
+    """An answer goes out once more, behind what was ordered meanwhile. It repeats all a connector needs."""
+
+    dedupe_id: str
+    message_id: str
+    attempt: int
+    out_seq: int
+    by: Person
+    contact_key: str
+    author_kind: AuthorKind
+    text: str
+    reply_to_provider_id: str | None
+    attachments: tuple[Attachment, ...]
+    type: Literal["answer.reordered"] = "answer.reordered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerDeleted:
+    """An answer the client never had was taken away."""
+
+    dedupe_id: str
+    message_id: str
+    by: Person
+    type: Literal["answer.deleted"] = "answer.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendsCancelled:
+    """Connectors must not bring these any more; the ids are those of the orders."""
+
+    dedupe_id: str
+    order_ids: tuple[str, ...]
+    type: Literal["sends.cancelled"] = "sends.cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +137,20 @@ class NoteWritten:
     body_hash: str
     text: str
     pos_at: datetime
+    attachments: tuple[Attachment, ...] = ()
     type: Literal["note.written"] = "note.written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineWritten:
+    """A line of ours in the dialogue about what was done to the chat."""
+
+    dedupe_id: str
+    message_id: str
+    n: int
+    text: str
+    pos_at: datetime
+    type: Literal["line.written"] = "line.written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +160,32 @@ class DeliveryChanged:
     state: MessageState
     provider_ids: tuple[str, ...]
     failure: Fault | None
+    attempt: int = 1
     type: Literal["delivery.changed"] = "delivery.changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FateDecided:
+    """A person says what became of an answer nobody knew the fate of."""
+
+    dedupe_id: str
+    message_id: str
+    state: MessageState
+    failure: Fault | None
+    by: Person
+    type: Literal["fate.decided"] = "fate.decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentSettled:
+    """A file of the client's was fetched, or `lost` says why it cannot be had."""
+
+    dedupe_id: str
+    message_id: str
+    attachment_id: str
+    stored: Stored | None
+    lost: str | None
+    type: Literal["attachment.settled"] = "attachment.settled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +224,28 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    dedupe_id: str
+    to: Person
+    by: Person
+    type: Literal["conversation.assigned"] = "conversation.assigned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    dedupe_id: str
+    by: Person
+    type: Literal["conversation.released"] = "conversation.released"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedToBot:
+    dedupe_id: str
+    by: Person
+    type: Literal["dialogue.returned_to_bot"] = "dialogue.returned_to_bot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSet:
     dedupe_id: str
     status: Status
@@ -148,12 +259,21 @@ Event = Annotated[
     | Edited
     | EditParked
     | AnswerOrdered
+    | AnswerReordered
+    | AnswerDeleted
+    | SendsCancelled
     | NoteWritten
+    | LineWritten
     | DeliveryChanged
+    | FateDecided
+    | AttachmentSettled
     | ContactBlocked
     | ContactReturned
     | TakenOver
     | Claimed
+    | Assigned
+    | Released
+    | ReturnedToBot
     | StatusSet,
     Field(discriminator="type"),
 ]

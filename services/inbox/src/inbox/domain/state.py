@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from msgkit.contracts.words import (
+    AttachmentState,
     AuthorKind,
     Box,
     Direction,
@@ -45,7 +46,10 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a message; `ref` is what its connector needs to fetch it."""
+    """A file of a message; `ref` is what its connector needs to fetch it, or the upload it was.
+
+    `key` and `thumb_key` are its places in the object store, `lost` is why it cannot be had any more.
+    """
 
     id: str
     ref: str
@@ -56,7 +60,37 @@ class Attachment:
     width: int | None
     height: int | None
     duration_s: float | None
-    state: str = "pending"
+    state: AttachmentState = AttachmentState.PENDING
+    key: str | None = None
+    thumb_key: str | None = None
+    lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point on the map; degrees, WGS 84."""
+
+    latitude: float
+    longitude: float
+    title: str | None
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedContact:
+    """A contact card inside a message; `is_own`: the messenger proves that it is the sender's number."""
+
+    name: str
+    phone: str | None
+    is_own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """The button of ours the client pressed, and the provider's id of the message it stood under."""
+
+    value: str
+    message_provider_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +110,8 @@ class Body:
     entities: tuple[Entity, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     unsupported: str | None = None
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +163,12 @@ class Message:
     failure: Fault | None = None
     edited_at: datetime | None = None
     versions: tuple[Version, ...] = ()
+    reply_to_provider_id: str | None = None
+    """Of an answer: what it quotes, in the messenger's words, for another attempt."""
+    pressed: Press | None = None
+    attempt: int = 1
+    """How often it was ordered to be sent; reports name the attempt they are about."""
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +190,7 @@ class LastLine:
     direction: Direction
     at: datetime
     state: MessageState
+    author: Author = Author(AuthorKind.SYSTEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +226,7 @@ class State:
     handler: Handler = Handler.OPERATOR
     status: Status = Status.OPEN
     assignee: Person | None = None
+    assigned_at: datetime | None = None
     request: Episode | None = None
     last_message: LastLine | None = None
     activity_at: datetime | None = None
@@ -232,12 +276,18 @@ class State:
         found = {message.id: message for message in messages}
         return replace(self, messages={**found, **self.messages}) if found else self
 
-    def keeping(self, count: int) -> State:
-        """The same with only the last `count` messages in hand; done only when it is worth a copy."""
+    def keeping(self, count: int, changed_after: int) -> State:
+        """The same with the last `count` messages in hand, and those changed after that commit.
+
+        Done only when it is worth a copy.
+        """
         if len(self.messages) <= 3 * count:
             return self
-        kept = sorted(self.messages.values(), key=_by_n)[-count:]
-        return replace(self, messages={message.id: message for message in kept})
+        changed = {id_: message for id_, message in self.messages.items() if message.rev > changed_after}
+        if 2 * len(changed) > len(self.messages):
+            return self
+        last = sorted(self.messages.values(), key=_by_n)[-count:]
+        return replace(self, messages=changed | {message.id: message for message in last})
 
 
 class Draft:
@@ -258,6 +308,7 @@ class Draft:
         self.handler = state.handler
         self.status = state.status
         self.assignee = state.assignee
+        self.assigned_at = state.assigned_at
         self.request = state.request
         self.last_message = state.last_message
         self.activity_at = state.activity_at
@@ -289,6 +340,7 @@ class Draft:
             handler=self.handler,
             status=self.status,
             assignee=self.assignee,
+            assigned_at=self.assigned_at,
             request=self.request,
             last_message=self.last_message,
             activity_at=self.activity_at,

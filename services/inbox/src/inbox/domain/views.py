@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from inbox.domain.state import Attachment, Message, State
+from inbox.domain.state import Attachment, Message, Place, SharedContact, State
+from msgkit.contracts.words import AttachmentState
 
 View = dict[str, Any]
 """A view of msgkit.contracts.views as plain values, ready to be serialised once.
@@ -13,9 +14,19 @@ Words are plain strings: the serialiser takes thirty times as long for a member 
 """
 
 
+LOST_TEXTS: Final[dict[str, str]] = {
+    "gone": "Файл більше недоступний у месенджері. Попросіть клієнта надіслати його ще раз.",
+    "too_big": "Файл завеликий. Попросіть клієнта надіслати менший або посилання на нього.",
+    "dangerous": "Файл небезпечний, тому його не збережено. Попросіть клієнта надіслати інший.",
+    "unreadable": "Файл пошкоджений. Попросіть клієнта надіслати його ще раз.",
+    "unavailable": "Файл не вдалося завантажити. Попросіть клієнта надіслати його ще раз.",
+}
+"""Why a file is lost, and what to do; the words of MediaSettled."""
+
+
 def message_view(message: Message) -> View:
     """A MessageView as plain values."""
-    body = message.body
+    body, is_there = message.body, message.deleted_at is None
     return {
         "id": message.id,
         "n": message.n,
@@ -27,8 +38,14 @@ def message_view(message: Message) -> View:
         "direction": message.direction.value,
         "author": {"kind": message.author.kind.value, "id": message.author.id, "name": message.author.name},
         "kind": body.kind.value,
-        "text": body.text,
-        "attachments": [_attachment_view(attachment) for attachment in body.attachments],
+        "text": body.text if is_there else "",
+        "attachments": [_attachment_view(one) for one in body.attachments]
+        if body.attachments and is_there
+        else [],
+        "place": None if body.place is None else _place_view(body.place),
+        "shared_contact": None if body.shared_contact is None else _shared_view(body.shared_contact),
+        "buttons": [],
+        "group_id": message.group_id,
         "unsupported": body.unsupported,
         "reply_to": message.reply_to,
         "quote": None
@@ -45,12 +62,27 @@ def message_view(message: Message) -> View:
         else {"code": message.failure.code.value, "text": message.failure.text},
         "edited": message.edited_at is not None,
         "versions": [{"text": version.text, "at": version.at} for version in message.versions],
-        "deleted": False,
+        "deleted": not is_there,
         "rev": message.rev,
     }
 
 
+def _place_view(place: Place) -> View:
+    return {
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "title": place.title,
+        "address": place.address,
+    }
+
+
+def _shared_view(shared: SharedContact) -> View:
+    return {"name": shared.name, "phone": shared.phone, "is_own": shared.is_own}
+
+
 def _attachment_view(attachment: Attachment) -> View:
+    is_ready = attachment.state is AttachmentState.READY
+    url = f"/api/v1/media/{attachment.id}/url"
     return {
         "id": attachment.id,
         "kind": attachment.kind.value,
@@ -60,9 +92,12 @@ def _attachment_view(attachment: Attachment) -> View:
         "width": attachment.width,
         "height": attachment.height,
         "duration_s": attachment.duration_s,
-        "state": attachment.state,
-        "url": None,
-        "thumb_url": None,
+        "state": attachment.state.value,
+        "problem": None
+        if attachment.lost is None
+        else LOST_TEXTS.get(attachment.lost, LOST_TEXTS["unavailable"]),
+        "url": url if is_ready else None,
+        "thumb_url": f"{url}?variant=thumb" if is_ready and attachment.thumb_key is not None else None,
     }
 
 
@@ -104,6 +139,7 @@ def row_view(state: State, channel_title: str) -> View:
             "text": last.text,
             "kind": last.kind.value,
             "direction": last.direction.value,
+            "author": {"kind": last.author.kind.value, "id": last.author.id, "name": last.author.name},
             "at": last.at,
             "state": last.state.value,
         },

@@ -1,0 +1,362 @@
+"""What can be done with an account: connect, activate, disable, rotate its secret, check, remove.
+
+Nothing is stored before the messenger has said that the credentials work. Every step may be repeated, and
+what one of them leaves undone the health watch finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Collection
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from msgkit.connector.accounts import CACHE_SECONDS, AccountStore, AlreadyConnected
+from msgkit.connector.contract import Account, Connector
+from msgkit.connector.errors import (
+    PROVIDER_ERRORS,
+    CredentialsInvalid,
+    DeliveryUnknown,
+    MessageRejected,
+    ProviderUnavailable,
+    RecipientUnreachable,
+    Throttled,
+)
+from msgkit.connector.receiving import Receiving
+from msgkit.connector.send_store import CHANNEL_OFF, SendStore
+from msgkit.contracts.internal_api import AccountHealth, AccountProbe, AccountSettings, ConnectAccount
+from msgkit.runtime.clock import Clock, utc_now
+from msgkit.runtime.logs import get_logger, register_secret
+from msgkit.runtime.problems import Problem
+
+log = get_logger(__name__)
+
+_SECRET_BYTES = 32
+_HINT_CHARS = 4
+_HINT_MIN_CHARS = 12
+"""A shorter secret shows nothing of itself."""
+CREDENTIAL_MAX_CHARS = 4096
+SPREAD_SECONDS = CACHE_SECONDS + 0.5
+"""After this every replica knows of a change."""
+
+OFF = "Канал вимкнено. Увімкніть його в налаштуваннях каналу."
+UNREACHABLE = "Месенджер зараз не відповідає. Спробуємо ще раз самі."
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the messenger says of an account now."""
+
+    connected: bool
+    problem: str | None
+    pending_updates: int | None = None
+    refused: bool = False
+    """The credentials do not work."""
+    is_lost: bool = False
+    """The credentials work, but the messenger does not bring us anything: our registration is gone."""
+    is_silent: bool = False
+    """The messenger did not answer: nothing is known."""
+
+
+class AccountDesk:
+    """The steps of connecting, checking and removing an account."""
+
+    def __init__(
+        self,
+        *,
+        connector: Connector[Any],
+        accounts: AccountStore,
+        sends: SendStore,
+        public_url: str,
+        api_bases: Collection[str],
+        receiving: Receiving,
+        clock: Clock = utc_now,
+        spread_s: float = SPREAD_SECONDS,
+    ) -> None:
+        """
+        Args:
+            receiving: lets messages of an account come in, by webhook or by polling.
+            spread_s: seconds until every replica has seen a new webhook secret.
+        """
+        self._connector = connector
+        self._kind = connector.manifest.kind
+        self._accounts = accounts
+        self._sends = sends
+        self._public_url = public_url.rstrip("/")
+        self._api_bases = {base.rstrip("/") for base in api_bases}
+        self._receiving = receiving
+        self._clock = clock
+        self._spread_s = spread_s
+        # Two registrations of one account must not overtake each other: the later one could be the older.
+        self._registering: dict[str, asyncio.Lock] = {}
+
+    def webhook_url(self, channel_id: str) -> str:
+        return f"{self._public_url}/webhooks/{self._kind}/{channel_id}"
+
+    async def connect(self, channel_id: str, order: ConnectAccount) -> AccountProbe:
+        """Step 1: ask the messenger, then store the account. Repeating it changes nothing.
+
+        For a known account: new credentials. Without an `api_base` it keeps the one it has.
+
+        Raises:
+            Problem: 409 if another channel has this account, 422 with the messenger's reason.
+        """
+        credentials = self._checked_credentials(order)
+        for value in credentials.values():
+            register_secret(value)
+        known = await self._accounts.load(channel_id)
+        if known is not None and known.tenant_id != order.tenant_id:
+            raise _already_connected()
+        api_base = self._checked_base(order.api_base)
+        draft = Account(
+            channel_id=channel_id,
+            tenant_id=order.tenant_id,
+            kind=self._kind,
+            account_id="",
+            account_name=None,
+            api_base=known.api_base if known is not None and api_base is None else api_base,
+            state="pending" if known is None or known.state == "disconnected" else known.state,
+            problem=None,
+            paused_until=None,
+            credentials=credentials,
+            webhook_secret=secrets.token_urlsafe(_SECRET_BYTES) if known is None else known.webhook_secret,
+        )
+        identity = await asked(self._connector.probe(draft))
+        if known is not None and known.account_id != identity.account_id:
+            raise Problem(
+                409,
+                "other_account",
+                "Ці ключі належать іншому акаунту. Створіть для нього окремий канал.",
+            )
+        account = replace(draft, account_id=identity.account_id, account_name=identity.account_name)
+        try:
+            await self._accounts.save(account)
+        except AlreadyConnected as exc:
+            raise _already_connected() from exc
+        log.info("account_stored", channel_id=channel_id, state=account.state, is_new=known is None)
+        return AccountProbe(
+            channel_id=channel_id,
+            account_id=account.account_id,
+            account_name=account.account_name,
+            credentials_hint=_hint(credentials),
+            webhook_url=self.webhook_url(channel_id),
+        )
+
+    async def activate(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
+        """Step 3: register the webhook; the account works from here on. Also: switch it on again."""
+        account = await asked(self._register(channel_id, tenant_id))
+        if not await self._accounts.set_state(channel_id, "active", None):
+            # It was removed while we registered it; what is registered must not stay.
+            await self._leave(account)
+            raise unknown()
+        log.info("account_active", channel_id=channel_id)
+        return await self.health(channel_id, tenant_id)
+
+    async def disable(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
+        """Switch the account off: nothing comes in, nothing goes out; what still waits fails and says why."""
+        account = await self._known(channel_id, tenant_id)
+        await self._accounts.disable(channel_id)
+        await self._sends.fail_channel(channel_id, CHANNEL_OFF)
+        await self.take_webhook_away(account)
+        log.info("account_disabled", channel_id=channel_id)
+        return await self.health(channel_id, tenant_id)
+
+    async def take_webhook_away(self, account: Account) -> None:
+        """Tell the messenger that a disabled account takes nothing; if it cannot be told, the watch does."""
+        if await self._disconnected(account):
+            await self._accounts.webhook_gone(account.channel_id)
+
+    async def rotate_secret(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
+        """Give the messenger a new webhook secret; both hold while it changes.
+
+        Repeated after it stopped half-way, it finishes what was begun.
+
+        Raises:
+            Problem: 409 if the account is not active; the messenger's refusal, and then the old one holds.
+        """
+        account = await self._known(channel_id, tenant_id)
+        if account.state != "active":
+            raise Problem(409, "not_active", "Канал зараз не працює. Увімкніть його, тоді змініть секрет.")
+        begun = await self._accounts.begin_rotation(account, secrets.token_urlsafe(_SECRET_BYTES))
+        if begun is None:
+            raise unknown()
+        # First every replica accepts the new one, then the messenger learns it: nothing is refused between.
+        await asyncio.sleep(self._spread_s)
+        await asked(self._register(channel_id, tenant_id))
+        log.info("webhook_secret_rotated", channel_id=channel_id)
+        return await self.health(channel_id, tenant_id)
+
+    async def apply_settings(self, channel_id: str, tenant_id: str | None, settings: AccountSettings) -> None:
+        """Tell the messenger what the tenant decided.
+
+        Raises:
+            Problem: 422 with the messenger's reason; nothing changed then.
+        """
+        account = await self._known(channel_id, tenant_id)
+        await asked(self._connector.apply_settings(settings, account))
+        log.info("account_settings_applied", channel_id=channel_id)
+
+    async def health(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
+        """How the account is doing, asked now."""
+        account = await self._known(channel_id, tenant_id)
+        look = await self.look(account)
+        state = account.state
+        if look.refused and await self._accounts.refused(account, look.problem or ""):
+            state = "disconnected"
+        problem = look.problem or (account.problem if state == "disconnected" else None)
+        connected = look.connected and state == "active"
+        return AccountHealth(
+            channel_id=channel_id,
+            state=state,
+            connected=connected,
+            receiving=self._receiving.way(account.api_base) if connected else None,
+            problem=problem,
+            checked_at=self._clock(),
+            pending_updates=look.pending_updates,
+        )
+
+    async def look(self, account: Account) -> Look:
+        """Ask the messenger about the account; changes nothing."""
+        if account.state == "disabled":
+            return Look(False, OFF)
+        try:
+            report = await self._receiving.check(account, self.webhook_url(account.channel_id))
+        except CredentialsInvalid as exc:
+            return Look(False, exc.text, refused=True)
+        except (ProviderUnavailable, DeliveryUnknown):
+            return Look(False, UNREACHABLE, is_silent=True)
+        except Throttled as exc:
+            detail = f"Месенджер просить зачекати {exc.retry_after_seconds:g} с."
+            return Look(False, detail, is_silent=True)
+        except (MessageRejected, RecipientUnreachable) as exc:
+            return Look(False, exc.text)
+        return Look(report.connected, report.problem, report.pending_updates, is_lost=not report.connected)
+
+    async def remove(self, channel_id: str, tenant_id: str | None) -> None:
+        """Remove the webhook, the account and what still waits for it. Repeating it changes nothing."""
+        account = await self._accounts.load(channel_id)
+        if account is None:
+            await self._sends.fail_channel(channel_id)
+            return
+        if account.tenant_id != tenant_id:
+            raise unknown()
+        await self._leave(account)
+        await self._sends.fail_channel(channel_id)
+        log.info("account_removed", channel_id=channel_id)
+
+    async def say_farewell(self, account: Account) -> None:
+        """Try again to take our webhook away from an account that was removed."""
+        if await self._disconnected(account):
+            await self._accounts.said_farewell(account.channel_id)
+            log.info("farewell_said", channel_id=account.channel_id)
+
+    async def _register(self, channel_id: str, tenant_id: str | None) -> Account:
+        """Let messages come in as this installation takes them; returns the account as registered."""
+        async with self._registering.setdefault(channel_id, asyncio.Lock()):
+            account = await self._known(channel_id, tenant_id)
+            await self._receiving.connect(account, self.webhook_url(channel_id))
+            if account.is_rotating:
+                await self._accounts.end_rotation(account)
+        return account
+
+    async def register_again(self, account: Account) -> None:
+        """Register what somebody else changed. Raises the errors of `errors.py`."""
+        await self._register(account.channel_id, account.tenant_id)
+
+    async def _leave(self, account: Account) -> None:
+        """The webhook first: one of a channel nobody knows would have no home."""
+        told = await self._disconnected(account)
+        await self._accounts.remove(account, webhook_left=not told)
+
+    async def _disconnected(self, account: Account) -> bool:
+        """Whether the messenger brings us nothing any more."""
+        try:
+            await self._connector.disconnect(account)
+        except CredentialsInvalid:
+            return True  # we have no say there any more
+        except PROVIDER_ERRORS as exc:
+            log.warning("webhook_not_removed", channel_id=account.channel_id, reason=type(exc).__name__)
+            return False
+        return True
+
+    async def _known(self, channel_id: str, tenant_id: str | None) -> Account:
+        account = await self._accounts.load(channel_id)
+        if account is None or account.tenant_id != tenant_id:
+            raise unknown()
+        return account
+
+    def _checked_credentials(self, order: ConnectAccount) -> dict[str, str]:
+        if order.kind != self._kind:
+            raise Problem(422, "unknown_kind", "Цей сервіс не підключає такий месенджер.")
+        schema = self._connector.manifest.credentials_schema
+        wanted, given = set(schema["properties"]), set(order.credentials)
+        missing = sorted(name for name in schema["required"] if not order.credentials.get(name, "").strip())
+        if missing or given - wanted:
+            raise Problem(
+                422,
+                "credentials_invalid",
+                "Заповніть поля доступу до месенджера.",
+                missing=missing,
+                unknown=sorted(given - wanted),
+            )
+        credentials = {name: value.strip() for name, value in order.credentials.items()}
+        if any(len(value) > CREDENTIAL_MAX_CHARS for value in credentials.values()):
+            raise Problem(
+                422, "credentials_invalid", "Ключ доступу задовгий: перевірте, що скопійовано лише його."
+            )
+        return credentials
+
+    def _checked_base(self, api_base: str | None) -> str | None:
+        if api_base is None:
+            return None
+        base = api_base.rstrip("/")
+        if base not in self._api_bases:
+            raise Problem(
+                422,
+                "api_base_not_allowed",
+                "Такої адреси API немає в дозволеному списку. Зверніться до адміністратора системи.",
+            )
+        return base
+
+
+async def asked(question: Awaitable[T]) -> T:
+    """The messenger's answer; its refusals become answers to the administrator."""
+    try:
+        return await question
+    except CredentialsInvalid as exc:
+        raise Problem(422, "credentials_invalid", exc.text) from exc
+    except (MessageRejected, RecipientUnreachable) as exc:
+        raise Problem(422, "refused_by_messenger", exc.text) from exc
+    except Throttled as exc:
+        seconds = max(1, round(exc.retry_after_seconds))
+        raise Problem(
+            429,
+            "rate_limited",
+            f"Месенджер просить зачекати {seconds} с.",
+            headers={"Retry-After": str(seconds)},
+        ) from exc
+    except (ProviderUnavailable, DeliveryUnknown) as exc:
+        raise Problem(
+            503,
+            "provider_unavailable",
+            "Месенджер зараз не відповідає. Спробуйте ще раз за хвилину.",
+            headers={"Retry-After": "30"},
+        ) from exc
+
+
+def unknown() -> Problem:
+    return Problem(404, "not_found", "Немає такого каналу.")
+
+
+def _already_connected() -> Problem:
+    return Problem(
+        409, "already_connected", "Цей акаунт уже підключено. Від'єднайте його там, де він працює зараз."
+    )
+
+
+def _hint(credentials: dict[str, str]) -> str:
+    first = next(iter(credentials.values()), "")
+    return f"…{first[-_HINT_CHARS:]}" if len(first) >= _HINT_MIN_CHARS else "…"

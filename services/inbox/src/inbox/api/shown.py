@@ -1,0 +1,48 @@
+"""Rows, messages and counters as a viewer gets them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from inbox.api.doors import Viewer
+from inbox.domain import Message, State, message_view, row_view, unread
+from inbox.lists import Lists
+from msgkit.contracts.views import Counters, MessageView, ViewerRow
+from msgkit.contracts.words import ChatList
+
+COUNTED: Final = (ChatList.ACTIVE, ChatList.MINE, ChatList.NEW, ChatList.BOT, ChatList.WAITING)
+
+
+def shown(message: Message) -> MessageView:
+    return MessageView.model_validate(message_view(message))
+
+
+def viewer_row(state: State, viewer: Viewer, mark: int, first_unread: str | None = None) -> ViewerRow:
+    return ViewerRow.model_validate(
+        {
+            **row_view(state, viewer.title(state.channel_id)),
+            "unread": unread(state, mark),
+            "mark_in_seq": mark,
+            "first_unread_id": first_unread,
+        }
+    )
+
+
+async def row_with_mark(lists: Lists, state: State, viewer: Viewer) -> ViewerRow:
+    mark = (await lists.marks(viewer.tenant_id, viewer.user_id, [state.id])).get(state.id, 0)
+    first = None
+    if unread(state, mark):
+        first = await lists.first_unread(viewer.key(state.id), max(mark, state.answered_seq))
+    return viewer_row(state, viewer, mark, first)
+
+
+async def counters_of(lists: Lists, viewer: Viewer) -> Counters:
+    async with asyncio.TaskGroup() as group:
+        counts = {
+            list_: group.create_task(lists.count(viewer.tenant_id, viewer.allowed, list_, viewer.user_id))
+            for list_ in COUNTED
+        }
+        blue = group.create_task(lists.count_unread(viewer.tenant_id, viewer.allowed, viewer.user_id))
+    found = {list_.value: task.result() for list_, task in counts.items()}
+    return Counters(lists=found, red=found[ChatList.ACTIVE.value], blue=blue.result())

@@ -1,0 +1,301 @@
+"""What follows from an answer: ordering it, what becomes of it, sending it again, taking it away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Final
+
+from inbox.domain.commands import (
+    NOTHING,
+    Decision,
+    DeleteAnswer,
+    Door,
+    Moment,
+    PostReply,
+    Refusal,
+    Resolve,
+    Retry,
+    Upload,
+    order_id,
+    order_of,
+    reply_message_id,
+)
+from inbox.domain.events import (
+    AnswerDeleted,
+    AnswerOrdered,
+    AnswerReordered,
+    DeliveryChanged,
+    Event,
+    FateDecided,
+    NoteWritten,
+    SendsCancelled,
+    TakenOver,
+)
+from inbox.domain.places import block, line, open_request, own_position, quote_of, to_ms
+from inbox.domain.state import Attachment, Fault, Known, Message, Person
+from msgkit.contracts.events import DeliveryReported
+from msgkit.contracts.ids import attachment_id
+from msgkit.contracts.words import (
+    STATE_RANK,
+    AttachmentState,
+    AuthorKind,
+    Direction,
+    FailureCode,
+    Handler,
+    MessageState,
+)
+
+DELETABLE: Final = (MessageState.QUEUED, MessageState.FAILED, MessageState.UNKNOWN)
+TAKEN_OVER_LINE: Final = "Замість бота відповідає {}"
+
+
+def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> Decision:
+    """An answer or a note; a repeat of one is nothing."""
+    author_id = command.author.id or ""
+    fingerprint = body_hash(command)
+    message_id = reply_message_id(state.id, author_id, command.client_msg_id)
+    existing = state.messages.get(message_id)
+    if existing is not None:
+        if existing.body_hash == fingerprint:
+            return NOTHING
+        return Refusal(
+            422, "client_msg_id_reused", "Цей ключ уже має інше повідомлення. Надішліть з новим ключем."
+        )
+    refusal = _refuse_reply(state, command, door)
+    if refusal is not None:
+        return refusal
+    key = f"send:{author_id}:{command.client_msg_id}"
+    attachments = tuple(_attachment(message_id, upload) for upload in command.attachments)
+    if command.note:
+        return (
+            NoteWritten(
+                dedupe_id=key,
+                message_id=message_id,
+                n=state.n + 1,
+                author=command.author,
+                client_msg_id=command.client_msg_id,
+                body_hash=fingerprint,
+                text=command.text,
+                pos_at=own_position(state, moment),
+                attachments=attachments,
+            ),
+        )
+    events: list[Event] = []
+    n = state.n + 1
+    if state.needs_request:
+        events.append(open_request(state, key, moment, Handler.OPERATOR))
+    elif state.handler is Handler.BOT and command.author.kind is AuthorKind.OPERATOR:
+        by = Person(author_id, command.author.name or "")
+        cause = f"takeover:{key}"
+        events.append(TakenOver(dedupe_id=cause, by=by, cancelled=state.bot_queued))
+        events.append(line(state, moment, cause, TAKEN_OVER_LINE.format(by.name)))
+        n += 1
+    target = state.messages.get(command.reply_to) if command.reply_to is not None else None
+    assert state.contact is not None  # a conversation with messages has its contact
+    events.append(
+        AnswerOrdered(
+            dedupe_id=key,
+            message_id=message_id,
+            n=n,
+            out_seq=state.out_seq + 1,
+            author=command.author,
+            client_msg_id=command.client_msg_id,
+            body_hash=fingerprint,
+            text=command.text,
+            pos_at=own_position(state, moment),
+            contact_key=state.contact.key,
+            reply_to=None if target is None else target.id,
+            quote=None if target is None else quote_of(target),
+            reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
+            attachments=attachments,
+        )
+    )
+    return tuple(events)
+
+
+def _refuse_reply(  # noqa: PLR0911  # one line per reason
+    state: Known, command: PostReply, door: Door
+) -> Refusal | None:
+    if state.n == 0 or state.contact is None:
+        return Refusal(404, "not_found", "Немає такого чату.")
+    if not command.text.strip() and not command.attachments:
+        return Refusal(422, "invalid", "Порожнє повідомлення. Напишіть текст або додайте файл.")
+    if len({upload.id for upload in command.attachments}) < len(command.attachments):
+        return Refusal(422, "invalid", "Той самий файл додано двічі. Залиште його один раз.")
+    if command.reply_to is not None and command.reply_to not in state.messages:
+        return Refusal(422, "reply_to_not_found", "У цьому чаті немає повідомлення, на яке ви відповідаєте.")
+    if command.note:
+        return None
+    refusal = _refuse_sending(state, door)
+    if refusal is not None:
+        return refusal
+    if command.seen_n is not None and not command.force:
+        others_n = state.other_answer_n if state.last_answer_by == command.author.id else state.last_answer_n
+        if others_n > command.seen_n:
+            return Refusal(
+                409, "colleague_replied", "Колега вже відповів. Прочитайте і надішліть ще раз, якщо треба."
+            )
+    return None
+
+
+def _refuse_sending(state: Known, door: Door) -> Refusal | None:
+    if state.blocked:
+        return Refusal(409, "bot_blocked", "Клієнт заблокував бота. Напишіть йому іншим каналом.")
+    if door.disabled:
+        return Refusal(409, "channel_disconnected", "Канал вимкнено. Адміністратор має ввімкнути його знову.")
+    if not door.connected:
+        return Refusal(
+            409, "channel_disconnected", "Канал не підключено. Адміністратор має підключити його знову."
+        )
+    return None
+
+
+def body_hash(command: PostReply) -> str:
+    """What must be equal for a repeat of a send; what its author had seen is not part of it."""
+    files = [upload.id for upload in command.attachments]
+    words = json.dumps([command.text, command.reply_to, command.note, files], ensure_ascii=False)
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def _attachment(message_id: str, upload: Upload) -> Attachment:
+    return Attachment(
+        id=attachment_id(message_id, upload.id),
+        ref=upload.id,
+        kind=upload.kind,
+        name=upload.name,
+        mime=upload.mime,
+        size=upload.size,
+        width=upload.width,
+        height=upload.height,
+        duration_s=upload.duration_s,
+        state=AttachmentState.READY,
+        key=upload.key,
+        thumb_key=upload.thumb_key,
+    )
+
+
+def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
+    """What became of an attempt. A success counts whichever attempt had it; the rest only of the last one."""
+    message_id, attempt = order_of(command.message_id)
+    message = state.messages.get(message_id)
+    if message is None or message.direction is not Direction.OUT:
+        return Refusal(404, "message_not_found", "Звіт про повідомлення, якого немає в цьому чаті.")
+    events: list[Event] = []
+    # A report on an attempt we have not heard of will lose the race for the version and be decided again.
+    known = MessageState.QUEUED if attempt > message.attempt else message.state
+    counts = attempt >= message.attempt or is_success(command.state)
+    if counts and STATE_RANK[command.state] > STATE_RANK[known]:
+        failure = command.failure
+        events.append(
+            DeliveryChanged(
+                dedupe_id=f"status:{command.message_id}:{STATE_RANK[command.state]}",
+                message_id=message.id,
+                state=command.state,
+                provider_ids=tuple(command.provider_ids),
+                failure=None if failure is None else Fault(failure.code, failure.text),
+                attempt=attempt,
+            )
+        )
+        if attempt < message.attempt and known is MessageState.QUEUED:
+            # The client has it after all: what still waits must not bring it twice.
+            order = order_id(message.id, message.attempt)
+            events.append(SendsCancelled(dedupe_id=f"cancel:{order}", order_ids=(order,)))
+    happened_at = to_ms(command.happened_at)
+    is_old = state.availability_at is not None and happened_at < state.availability_at
+    if command.contact_blocked and not state.blocked and not is_old:
+        events.append(block(state, f"blocked-by:{command.message_id}", happened_at, moment))
+    return tuple(events)
+
+
+def is_success(state: MessageState) -> bool:
+    """Whether the client has it."""
+    return STATE_RANK[state] >= STATE_RANK[MessageState.SENT]
+
+
+def retry(state: Known, command: Retry, door: Door) -> Decision:
+    """A failed answer goes out once more."""
+    message = _answer(state, command.message_id)
+    if isinstance(message, Refusal):
+        return message
+    if message.state is not MessageState.FAILED:
+        return Refusal(
+            409, "not_failed", "Ще раз надсилають лише те, що не надіслано. Подивіться на стан повідомлення."
+        )
+    return _reorder(state, message, command.by, door)
+
+
+def resolve(state: Known, command: Resolve, door: Door) -> Decision:
+    """A person has looked at the client's phone, or does not want to know."""
+    message = _answer(state, command.message_id)
+    if isinstance(message, Refusal):
+        return message
+    if message.state is not MessageState.UNKNOWN:
+        return Refusal(
+            409, "not_unknown", "Доля цього повідомлення вже відома. Подивіться на його стан у чаті."
+        )
+    if command.action == "resend":
+        return _reorder(state, message, command.by, door)
+    is_sent = command.action == "sent"
+    failure = None if is_sent else Fault(FailureCode.TEMPORARY, "Не надіслано: так вирішив оператор.")
+    return (
+        FateDecided(
+            dedupe_id=f"fate:{order_id(message.id, message.attempt)}",
+            message_id=message.id,
+            state=MessageState.SENT if is_sent else MessageState.FAILED,
+            failure=failure,
+            by=command.by,
+        ),
+    )
+
+
+def delete_answer(state: Known, command: DeleteAnswer) -> Decision:
+    """An answer the client has not got goes away, and what still waits for it is called back."""
+    message = state.messages.get(command.message_id)
+    if message is not None and message.deleted_at is not None:
+        return NOTHING
+    found = _answer(state, command.message_id)
+    if isinstance(found, Refusal):
+        return found
+    if found.state not in DELETABLE:
+        return Refusal(
+            409, "not_deletable", "Повідомлення вже в месенджері. Видалити можна лише не надіслане."
+        )
+    order = order_id(found.id, found.attempt)
+    deleted = AnswerDeleted(dedupe_id=f"deleted:{order}", message_id=found.id, by=command.by)
+    if found.state is not MessageState.QUEUED:
+        return (deleted,)
+    return (deleted, SendsCancelled(dedupe_id=f"cancel:{order}", order_ids=(order,)))
+
+
+def _answer(state: Known, message_id: str) -> Message | Refusal:
+    message = state.messages.get(message_id)
+    if message is None:
+        return Refusal(404, "not_found", "Немає такого повідомлення.")
+    if message.direction is not Direction.OUT:
+        return Refusal(409, "not_an_answer", "Це можна зробити лише з відповіддю клієнтові.")
+    if message.deleted_at is not None:
+        return Refusal(409, "deleted", "Повідомлення видалено. Напишіть нове.")
+    return message
+
+
+def _reorder(state: Known, message: Message, by: Person, door: Door) -> Decision:
+    refusal = _refuse_sending(state, door)
+    if refusal is not None:
+        return refusal
+    assert state.contact is not None  # a conversation with messages has its contact
+    attempt = message.attempt + 1
+    return (
+        AnswerReordered(
+            dedupe_id=f"again:{order_id(message.id, attempt)}",
+            message_id=message.id,
+            attempt=attempt,
+            out_seq=state.out_seq + 1,
+            by=by,
+            contact_key=state.contact.key,
+            author_kind=message.author.kind,
+            text=message.body.text,
+            reply_to_provider_id=message.reply_to_provider_id,
+            attachments=message.body.attachments,
+        ),
+    )

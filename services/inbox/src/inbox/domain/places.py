@@ -1,0 +1,104 @@
+"""Where a message stands in its dialogue, and what a line of ours is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from inbox.domain.commands import Moment
+from inbox.domain.events import ContactBlocked, LineWritten, RequestOpened
+from inbox.domain.state import Known, Message, Quoted
+from msgkit.contracts.ids import derived_id
+from msgkit.contracts.words import Handler, MessageKind
+
+ARRIVAL_SPACING: Final = timedelta(milliseconds=16)
+BLOCKED_LINE: Final = "Бот заблоковано користувачем!"
+KIND_WORDS: Final[dict[MessageKind, str]] = {
+    MessageKind.IMAGE: "Фото",
+    MessageKind.VIDEO: "Відео",
+    MessageKind.AUDIO: "Аудіо",
+    MessageKind.VOICE: "Голосове повідомлення",
+    MessageKind.FILE: "Файл",
+    MessageKind.STICKER: "Стікер",
+    MessageKind.LOCATION: "Місце на мапі",
+    MessageKind.CONTACT: "Контакт",
+}
+"""What a quotation says of a message without a text."""
+
+
+def inbound_position(state: Known, sent_at: datetime, provider_seq: int, now: datetime) -> datetime:
+    """The provider's time, between the last message of ours and now, in the provider's order.
+
+    Messengers tell seconds: messages of one second stand a little apart, so that one that comes late finds
+    room between its neighbours. Nobody stands before one the provider put before them.
+    """
+    earliest = state.ours_pos_at or sent_at
+    position = max(min(sent_at, now), earliest)
+    below: datetime | None = None
+    above: datetime | None = None
+    place = (sent_at, provider_seq)
+    for arrival in state.arrivals:
+        at = arrival.pos_at
+        if (arrival.provider_time, arrival.provider_seq) < place:
+            if below is None or at > below:
+                below = at
+            if arrival.provider_time == sent_at and (spaced := at + ARRIVAL_SPACING) > position:
+                position = spaced
+        elif above is None or at < above:
+            above = at
+    if below is not None:
+        position = max(position, below)
+    if above is not None and position >= above:
+        room = above - (below if below is not None else above - 2 * ARRIVAL_SPACING)
+        position = max(_whole_ms(above - room / 2), earliest)
+    # `now` does not go back behind anything that stands, so this keeps the order too.
+    return min(position, max(now, below or now))
+
+
+def own_position(state: Known, moment: Moment) -> datetime:
+    """Ours stand at their commit time, never before what is there: clocks of replicas differ."""
+    return moment.at if state.last_pos_at is None else max(moment.at, state.last_pos_at)
+
+
+def to_ms(at: datetime) -> datetime:
+    """Cut to milliseconds, in UTC: what the store keeps, so that a value equals itself after a reading."""
+    return _whole_ms(at.astimezone(UTC))
+
+
+def quote_of(message: Message) -> Quoted:
+    body = message.body
+    return Quoted(body.text[:200] or KIND_WORDS.get(body.kind, ""), message.author.name or "")
+
+
+def open_request(state: Known, cause: str, moment: Moment, handler: Handler) -> RequestOpened:
+    request_id = derived_id("request", state.id, cause)
+    return RequestOpened(
+        dedupe_id=f"request:{request_id}", request_id=request_id, number=moment.number, handler=handler
+    )
+
+
+def line(state: Known, moment: Moment, cause: str, text: str) -> LineWritten:
+    """A line about what was just done to the chat; the next message of its commit stands behind it."""
+    key = f"line:{cause}"
+    return LineWritten(
+        dedupe_id=key,
+        message_id=derived_id("message", state.id, key),
+        n=state.n + 1,
+        text=text,
+        pos_at=own_position(state, moment),
+    )
+
+
+def block(state: Known, key: str, happened_at: datetime, moment: Moment) -> ContactBlocked:
+    return ContactBlocked(
+        dedupe_id=key,
+        message_id=derived_id("message", state.id, key),
+        n=state.n + 1,
+        text=BLOCKED_LINE,
+        pos_at=own_position(state, moment),
+        happened_at=happened_at,
+    )
+
+
+def _whole_ms(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

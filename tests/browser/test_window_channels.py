@@ -1,0 +1,54 @@
+"""The administrator's screen of channels in a real Chromium: connect, switch off and on, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from msgkit.testing.browser import Operator, keep_picture
+from msgkit.testing.system import SPARE_BOT, System
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_channel_is_connected_switched_and_removed(
+    operator: Callable[[str], Operator], system: System
+) -> None:
+    page = operator("olena").page
+    page.get_by_role("button", name="Обліковий запис").click()
+    page.get_by_role("menuitem", name="Канали").click()
+    page.get_by_test_id("connect").click()
+    form = page.get_by_test_id("channel-form")
+    form.get_by_label("Назва для операторів").fill("Калина")
+    form.get_by_text(system.sandbox_url).click()
+    form.locator("input[name=token]").fill(SPARE_BOT["token"])
+    form.get_by_role("button", name="Підключити").click()
+    card = page.get_by_test_id("channel").filter(has_text="Калина")
+    expect(card).to_have_attribute("data-state", "working")
+    expect(card).to_contain_text(SPARE_BOT["username"])
+    expect(card).not_to_contain_text(SPARE_BOT["token"])
+    keep_picture(page, "channels")
+
+    def choose(action: str) -> None:
+        card.get_by_test_id("channel-menu").click()
+        page.get_by_role("menuitem", name=action).click()
+
+    choose("Вимкнути")
+    expect(card).to_have_attribute("data-state", "disabled")
+    choose("Увімкнути")
+    expect(card).to_have_attribute("data-state", "working")
+    choose("Оновити секрет вебхука")
+    page.get_by_test_id("notice").filter(has_text="оновлено").wait_for()
+    choose("Видалити…")
+    page.get_by_role("button", name="Видалити канал").click()
+    expect(card).to_have_count(0)
+
+
+def test_an_operator_has_no_channels_to_change(operator: Callable[[str], Operator]) -> None:
+    page = operator("ivan").page
+    page.get_by_test_id("list-active").wait_for()
+    page.evaluate("location.hash = '#/channels'")
+    page.get_by_text("Канали налаштовує адміністратор").wait_for()
+    expect(page.get_by_test_id("connect")).to_have_count(0)

@@ -1,0 +1,49 @@
+"""Fixtures of the contract tests: a sandbox with and without a webhook of its bot."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiohttp import web
+from sandbox_playground import TOKEN, Edge, Playground, sandbox_settings
+
+from sandbox.app import running
+
+
+@pytest.fixture(scope="session")
+async def aiogram_session() -> AsyncIterator[AiohttpSession]:
+    """One session for all tests: to close one takes aiogram a quarter of a second."""
+    session = AiohttpSession()
+    yield session
+    await session.close()
+
+
+@pytest.fixture
+async def empty(aiogram_session: AiohttpSession) -> AsyncIterator[Playground]:
+    """A sandbox whose bot has no webhook yet."""
+    async with AsyncExitStack() as stack:
+        edge = Edge("")
+        app = web.Application()
+        app.router.add_post("/webhooks/{kind}/{channel}", edge.handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        edge.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        url = await stack.enter_async_context(running(sandbox_settings()))
+        aiogram_session.api = TelegramAPIServer.from_base(url)
+        bot = Bot(TOKEN, session=aiogram_session)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Playground(url, bot, edge, http)
+
+
+@pytest.fixture
+async def play(empty: Playground) -> Playground:
+    """A sandbox whose bot has its webhook."""
+    await empty.set_webhook()
+    return empty

@@ -22,6 +22,7 @@ from typing import Any
 import httpx2
 
 from msgkit.contracts import topology
+from msgkit.contracts.events import INBOUND
 from msgkit.contracts.ids import conversation_id, inbound_event_id, new_id
 from msgkit.contracts.topology import Queue
 from msgkit.runtime.bus import Outgoing, Publisher, declare
@@ -356,12 +357,17 @@ async def fill(system: System, messages: int, generation: int) -> None:
                 "text": f"Добрий день, чи є вільний час завтра о 15:00? {number}",
                 "entities": [],
                 "media": [],
+                "place": None,
+                "shared_contact": None,
                 "unsupported": None,
             },
             "reply_to_provider_id": None,
             "start_payload": None,
             "group_id": None,
+            "pressed": None,
         }
+        if number == 0:
+            INBOUND.validate_python(event)  # else all of them would go to quarantine
         batch.append(
             Outgoing(
                 topology.INBOUND,

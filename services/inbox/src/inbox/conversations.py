@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -44,6 +44,7 @@ from msgkit.contracts.events import ConversationPoked, MessageReceived
 from msgkit.contracts.ids import conversation_id as conversation_id_of
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.topology import INBOUND, conversation_key
+from msgkit.contracts.values import dataclass
 from msgkit.runtime import metrics
 from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
 from msgkit.runtime.clock import Clock

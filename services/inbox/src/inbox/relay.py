@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -36,6 +35,7 @@ from inbox.orders import orders_of
 from inbox.store import STORE_TROUBLE, Key, Store
 from msgkit.contracts.ids import derived_id, new_id
 from msgkit.contracts.topology import FACTS, facts_key, live_stream
+from msgkit.contracts.values import dataclass
 from msgkit.runtime import bus
 from msgkit.runtime.bus import (
     AMQP_ERRORS,

@@ -15,7 +15,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import structlog
@@ -23,6 +22,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel as UnderlayChannel
 
+from msgkit.contracts.values import dataclass
 from msgkit.runtime import bus, metrics
 from msgkit.runtime.bus import AMQP_ERRORS, PublishUnknown, uncancelled
 from msgkit.runtime.clock import utc_now
@@ -33,9 +33,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-PREFETCH = 100
+PREFETCH = 200
 """Unacknowledged messages per partition."""
-BATCH = 250
+BATCH = 800
 """Most messages handled at once, over all owned partitions."""
 SUSPICIOUS_DELIVERIES = 3
 """A message that came so often may be what kills us: it is handled alone, its attempts counted."""

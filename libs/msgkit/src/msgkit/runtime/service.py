@@ -43,7 +43,7 @@ STOP_SECONDS = 4.0
 EXIT_SECONDS = 30.0
 """From the signal to the end of the process, whatever hangs. The pod's grace period must be longer."""
 
-GARBAGE_THRESHOLDS = (5_000, 10, 10)
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """The collector's default of 700 fits programs that make fewer objects than one batch of messages."""
 
 _LOOK_SECONDS = 0.05

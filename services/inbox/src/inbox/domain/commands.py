@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
@@ -31,6 +30,7 @@ from msgkit.contracts.events import (
     MessageReceived,
 )
 from msgkit.contracts.ids import derived_id, inbound_message_id
+from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import STATE_RANK, MessageKind, Status
 
 

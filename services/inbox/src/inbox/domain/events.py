@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
 from inbox.domain.state import Attachment, Author, Body, ContactCard, Fault, ParkedEdit, Person, Press, Quoted
+from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import AuthorKind, Handler, MessageState, Status
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Final
 
 from pydantic import TypeAdapter
 
+from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import (
     AttachmentState,
     AuthorKind,

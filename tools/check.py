@@ -24,7 +24,17 @@ def main() -> int:
         "house rules": [sys.executable, "tools/check_house.py"],
         "floors": [str(_BIN / "lint-imports")],
         "types": [str(_BIN / "mypy"), "libs", "services", "deploy", "tools", "tests"],
-        "tests": [sys.executable, "-m", "pytest", "tests/unit", "tests/contract"],
+        "tests": [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "tests/unit",
+            "tests/contract",
+        ],
     }
     failed = [name for name, command in checks.items() if not _passes(name, command)]
     if (WEB / "node_modules").exists():

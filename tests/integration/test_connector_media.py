@@ -55,6 +55,7 @@ from msgkit.runtime.clock import utc_now
 from msgkit.runtime.media import MediaInspector, Workspace
 from msgkit.runtime.mongo import Mongo, StoreUnavailable
 from msgkit.runtime.objects import ObjectMissing, ObjectStore, new_key
+from msgkit.testing.phone import until
 from msgkit.testing.servers import VirtualHosts
 
 pytestmark = pytest.mark.servers
@@ -283,6 +284,9 @@ class Stage:
             pressed=None,
         )
 
+    async def was_throttled(self) -> bool:
+        return await self.database["media_jobs"].find_one({"problem": "throttled"}) is not None
+
     async def next_settled(self) -> MediaSettled:
         async with asyncio.timeout(15):
             return await self.settled.get()
@@ -477,7 +481,7 @@ async def test_throttled_channel_waits_and_no_attempt_is_counted(stage: Stage) -
     }
     async with stage.running() as jobs:
         await jobs.enqueue([stage.message("first")])
-        await stage.server.until_asked(1)
+        await until(stage.was_throttled)
         await jobs.enqueue([stage.message("second"), stage.message("other", channel_id=OTHER_CHANNEL)])
         kept = [await stage.kept((await stage.next_settled()).stored) for _ in range(3)]
     assert kept[0] == b"%PDF-3"

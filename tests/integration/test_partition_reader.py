@@ -14,7 +14,7 @@ from msgkit.runtime import bus, metrics
 from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown
 from msgkit.runtime.membership import Membership
 from msgkit.runtime.mongo import Database, Mongo, StoreUnavailable
-from msgkit.runtime.partition_reader import Delivery, Finish, PartitionReader
+from msgkit.runtime.partition_reader import PREFETCH, Delivery, Finish, PartitionReader
 from msgkit.testing.phone import until
 
 
@@ -268,16 +268,18 @@ async def test_what_waits_is_told_to_the_metrics(stage: Stage) -> None:
     async def slow(_: Sequence[Delivery]) -> None:
         await stuck.wait()
 
-    await stage.publish(2, [str(number) for number in range(150)])
+    await stage.publish(2, [str(number) for number in range(PREFETCH + 50)])
     await stage.replica("one", slow)
     queue = topology.inbound_queue_name(2)
 
     def waiting() -> float:
         return metrics.REGISTRY.get_sample_value("rozmova_queue_messages", {"queue": queue}) or 0.0
 
-    await until(lambda: waiting() == 50, 20)
-    stuck.set()
-    await stage.until(lambda: len(stage.handled) == 150)
+    try:
+        await until(lambda: waiting() == 50, 20)
+    finally:
+        stuck.set()
+    await stage.until(lambda: len(stage.handled) == PREFETCH + 50)
 
 
 async def test_work_without_deliveries_can_be_asked_for(stage: Stage) -> None:

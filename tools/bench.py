@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx2
 
+from bench_media import measure_media
 from msgkit.contracts import topology
 from msgkit.contracts.events import INBOUND
 from msgkit.contracts.ids import conversation_id, inbound_event_id, new_id
@@ -49,7 +50,7 @@ FACTS_READER = Queue(
 """Stands for the other readers of facts: the messages go into it, nobody reads."""
 
 
-PARTS = ("rss", "e2e", "ingest", "inbox", "inbox2")
+PARTS = ("rss", "media", "e2e", "ingest", "inbox", "inbox2")
 SECOND = "inbox-2"
 """A second replica, started only where two are measured."""
 
@@ -84,6 +85,7 @@ def parts(system: System, scale: float) -> dict[str, Callable[[], Json]]:
     """What is measured, in this order: memory before any load, the loads that stop services last."""
     return {
         "rss_mb": lambda: measure_memory(system),
+        "media": lambda: asyncio.run(measure_media(system)),
         "e2e": lambda: {
             str(rate): asyncio.run(measure_end_to_end(system, rate, max(3, int(seconds * scale))))
             for rate, seconds in E2E_RATES

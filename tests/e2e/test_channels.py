@@ -151,8 +151,11 @@ async def test_secret_token_and_switch_change_while_messages_run(
     rotated_s = time.monotonic() - began
     await answer("після секрету")
 
-    token = (await sandbox.post(f"/control/{channel}/revoke-token", json={})).json()["token"]
+    # Ordered while the token still works and sent when it does no more: throttled in between.
+    throttle = {"kind": "429", "method": "sendMessage", "count": 1, "retry_after": 3}
+    (await sandbox.put("/control/faults", json={"faults": [throttle]})).raise_for_status()
     await answer("чекає на токен")
+    token = (await sandbox.post(f"/control/{channel}/revoke-token", json={})).json()["token"]
     broken = await until_channel(olena, channel, connected=False)
     assert "@BotFather" in broken["problem"]
     with pytest.raises(WindowRefused) as refused:

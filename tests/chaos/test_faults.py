@@ -13,7 +13,7 @@ from msgkit.testing import chaos
 from msgkit.testing.chaos import Plan
 from msgkit.testing.system import System
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.alone, pytest.mark.timeout(400)]
 
 say = print  # shown with `-s` and beside a failure
 MUTANTS = Path(__file__).parent / "mutants"

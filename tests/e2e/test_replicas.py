@@ -18,7 +18,7 @@ from msgkit.testing.phone import until
 from msgkit.testing.system import System
 from msgkit.testing.window import Window
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 
 say = print  # shown with `-s` and beside a failure
 OWNERS = ("inbox", "ingest-telegram")

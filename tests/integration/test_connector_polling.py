@@ -241,6 +241,11 @@ async def test_disabled_account_is_not_polled(
         await connect(stage, sandbox)
         await write(phone, "увімкнено")
         await received(stage)
+
+        async def confirmed() -> bool:
+            return await pending(phone) == 0
+
+        await until(confirmed)  # the poll after it tells the messenger
         answer = await stage.internal.post(f"/internal/accounts/{CHANNEL}/disable", headers=caller_headers())
         assert answer.status_code == 200
 

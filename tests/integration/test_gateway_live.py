@@ -542,6 +542,7 @@ async def test_a_deleted_stream_makes_everybody_start_anew(
                 assert again.ready["mode"] == "resumed"
 
 
+@pytest.mark.alone
 async def test_a_killed_broker_costs_no_event(tmp_path: Path, mongo_url: str, own_prefix: str) -> None:
     server = RabbitMQServer(tmp_path / "rabbitmq")
     try:
@@ -568,6 +569,7 @@ async def test_a_killed_broker_costs_no_event(tmp_path: Path, mongo_url: str, ow
         await asyncio.to_thread(server.stop)
 
 
+@pytest.mark.alone
 async def test_connectors_are_heard_after_the_broker_was_killed(
     tmp_path: Path, mongo_url: str, own_prefix: str
 ) -> None:

@@ -543,10 +543,6 @@ async def test_a_deleted_stream_makes_everybody_start_anew(
 
 
 @pytest.mark.alone
-@pytest.mark.xfail(
-    strict=False,
-    reason="RabbitMQ 3.10, killed within a second of its first stream, may lose it: wait for it on disk",
-)
 async def test_a_killed_broker_costs_no_event(tmp_path: Path, mongo_url: str, own_prefix: str) -> None:
     server = RabbitMQServer(tmp_path / "rabbitmq")
     try:

@@ -32,7 +32,7 @@ doctor: ## what this machine has and lacks
 test: ## set up and run all tests on servers of their own
 	@$(UP) setup --for test
 	@$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	@$(VENV)/pytest -m alone
+	@$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m alone
 
 check: ## format, lint, types, floors, house rules, unit and contract tests: about a minute
 	@$(UP) setup --for check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import zipfile
 import zlib
@@ -45,7 +46,6 @@ async def on(
     limits = {
         "ROZMOVA_UPLOAD_MAX_BYTES": str(MAX_BYTES),
         "ROZMOVA_UPLOADS_AT_ONCE_USER": "2",
-        "ROZMOVA_UPLOAD_SECONDS": "5",
         "TMPDIR": str(folder),
     }
     with vhosts.fresh() as amqp_url:
@@ -226,47 +226,46 @@ async def test_names_are_made_harmless(on: Stage, claimed: str | None, name: str
 
 
 async def test_a_body_that_announces_too_much_is_not_read(on: Stage) -> None:
-    head, reader, writer = await _begin(on, await on.gateway.login("olena"), MAX_BYTES + 1)
-    writer.write(head)
-    async with asyncio.timeout(5):
-        assert (await reader.readline()).split()[1] == b"413"
-    writer.close()
+    async with _begun(on, await on.gateway.login("olena"), MAX_BYTES + 1) as (reader, _writer):
+        assert await _status(reader) == 413
 
 
 async def test_without_a_token_nothing_of_a_file_is_read(on: Stage) -> None:
-    head, reader, writer = await _begin(on, "wrong", 1000)
-    writer.write(head)
-    async with asyncio.timeout(5):
-        assert (await reader.readline()).split()[1] == b"401"
-    writer.close()
+    async with _begun(on, "wrong", 1000) as (reader, _writer):
+        assert await _status(reader) == 401
 
 
-async def test_a_file_that_drips_is_given_up(on: Stage) -> None:
-    head, reader, writer = await _begin(on, await on.gateway.login("olena"), 1000)
-    writer.write(head)
+async def test_a_file_that_drips_is_given_up(
+    tmp_path: Path, amqp_url: str, mongo_url: str, mongo_prefix: str
+) -> None:
+    hasty = {"ROZMOVA_UPLOAD_SECONDS": "1", "TMPDIR": str(tmp_path)}
+    async with (
+        stage(tmp_path, amqp_url, mongo_url, mongo_prefix, **hasty) as on,
+        _begun(on, await on.gateway.login("olena"), 1000) as (reader, writer),
+    ):
 
-    async def drip() -> None:
-        while True:
-            writer.write(b"x")
-            await asyncio.sleep(0.1)  # pace: this is the drip
+        async def drip() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.1)  # pace: this is the drip
 
-    dripping = asyncio.create_task(drip())
-    async with asyncio.timeout(10):
-        assert (await reader.readline()).split()[1] == b"408"
-    dripping.cancel()
-    writer.close()
-    assert _left_on_disk(on) == []
+        dripping = asyncio.create_task(drip())
+        try:
+            assert await _status(reader) == 408
+        finally:
+            dripping.cancel()
+        assert _left_on_disk(on) == []
 
 
 async def test_a_sender_who_goes_leaves_nothing_behind_and_frees_the_place(on: Stage) -> None:
     token = await on.gateway.login("olena")
     for _ in range(5):
-        head, _reader, writer = await _begin(on, token, 1000)
-        writer.write(head + b"x" * 10)
-        await writer.drain()
-        writer.transport.abort()
+        async with _begun(on, token, 1000) as (_reader, writer):
+            writer.write(b"x" * 10)
+            await writer.drain()
+            writer.transport.abort()
     bearer = {"Authorization": f"Bearer {token}"}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await _bring(on, bearer, b"text")).status_code == 429:  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # pace: the server learns of a lost line when it learns of it
     assert _left_on_disk(on) == []
@@ -275,21 +274,12 @@ async def test_a_sender_who_goes_leaves_nothing_behind_and_frees_the_place(on: S
 async def test_a_user_has_so_many_files_at_once_and_others_are_not_concerned(on: Stage) -> None:
     token = await on.gateway.login("olena")
     bearer = {"Authorization": f"Bearer {token}"}
-    # The first file also waits for the inspection to start: longer than the two below may take to come in.
-    assert (await _bring(on, bearer, b"text")).status_code == 201
-    writers = []
-    for _ in range(2):
-        head, _reader, writer = await _begin(on, token, 1000)
-        writer.write(head + b"x")
-        await writer.drain()
-        writers.append(writer)
-    async with asyncio.timeout(20):
-        while (refused := await _bring(on, bearer, b"text")).status_code != 429:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # pace: until both of the above were begun
-    assert (refused.json()["code"], refused.headers["retry-after"]) == ("too_many_uploads", "2")
-    assert (await _bring(on, await _bearer(on, "ivan"), b"text")).status_code == 201
-    for writer in writers:
-        writer.close()
+    async with _begun(on, token, 1000), _begun(on, token, 1000):
+        async with asyncio.timeout(30):
+            while (refused := await _bring(on, bearer, b"text")).status_code != 429:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # pace: until both of the above were begun
+        assert (refused.json()["code"], refused.headers["retry-after"]) == ("too_many_uploads", "2")
+        assert (await _bring(on, await _bearer(on, "ivan"), b"text")).status_code == 201
 
 
 # Reading
@@ -451,13 +441,26 @@ async def test_a_file_nobody_sent_goes_with_its_day_and_a_sent_one_stays(
         mongo.close()
 
 
-async def _begin(
+@contextlib.asynccontextmanager
+async def _begun(
     on: Stage, token: str, length: int
-) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection and the head of an upload, to be sent byte by byte."""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection on which an upload of so many bytes has begun; the bytes are the caller's."""
     reader, writer = await asyncio.open_connection("127.0.0.1", on.gateway.port)
-    head = (
-        f"POST {API}/uploads HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Length: {length}\r\n\r\n"
-    )
-    return head.encode(), reader, writer
+    try:
+        head = (
+            f"POST {API}/uploads HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            f"Content-Length: {length}\r\n\r\n"
+        )
+        writer.write(head.encode())
+        await writer.drain()
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    async with asyncio.timeout(30):
+        return int((await reader.readline()).split()[1])

@@ -192,11 +192,13 @@ async def test_typing_is_passed_on_once_in_a_while(on: Stage, desks: dict[str, W
     conversation = next(_ids)
     on.inbox.add_row(conversation, TELEGRAM)
     async with on.gateway.window(await on.gateway.login("ivan")) as ivan:
+        # As a window does: it looks at what it types into.
+        await ivan.say(type="viewing", conversation_id=conversation)
+        await desks["olena"].until_told("presence", conversation_id=conversation)
         for _ in range(20):
             await ivan.say(type="typing", conversation_id=conversation)
-        await ivan.say(type="viewing", conversation_id=conversation)
-        await ivan.until_told("presence", conversation_id=conversation)
-    await desks["olena"].until_told("presence", conversation_id=conversation)
+        await ivan.say(type="viewing", conversation_id=None)
+        await desks["olena"].until_told("presence", conversation_id=conversation, viewers=[])
     assert len([e for e in _heard(desks["olena"], conversation) if e["type"] == "typing"]) == 1
 
 

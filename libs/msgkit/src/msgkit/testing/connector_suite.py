@@ -323,15 +323,25 @@ class ConnectorExam(ABC):
                     self._taken_or_refused(_with(sample, path, value))
                 self._taken_or_refused(_without(sample, path))
 
-    @given(body=st.binary(max_size=200))
-    def test_any_bytes(self, body: bytes) -> None:
-        self._taken_or_refused(body)
+    # Each of the two is made anew for every messenger: Hypothesis wants one test to be one class's.
 
-    @given(data=st.data())
-    def test_any_value_at_any_node(self, data: st.DataObject) -> None:
-        sample = data.draw(st.sampled_from(self._samples()))
-        path = data.draw(st.sampled_from(_nodes(sample)))
-        self._taken_or_refused(_with(sample, path, data.draw(_JSON_VALUES)))
+    def test_any_bytes(self) -> None:
+        @given(body=st.binary(max_size=200))
+        def taken_or_refused(body: bytes) -> None:
+            self._taken_or_refused(body)
+
+        taken_or_refused()
+
+    def test_any_value_at_any_node(self) -> None:
+        samples = self._samples()
+
+        @given(data=st.data())
+        def taken_or_refused(data: st.DataObject) -> None:
+            sample = data.draw(st.sampled_from(samples))
+            path = data.draw(st.sampled_from(_nodes(sample)))
+            self._taken_or_refused(_with(sample, path, data.draw(_JSON_VALUES)))
+
+        taken_or_refused()
 
     # ------------------------------------------------------------ tools of the tests
 

@@ -184,14 +184,28 @@ class RabbitMQServer:
         RabbitMQ writes the registration of a new quorum queue up to a second after it confirmed the
         declaration; killed before, it comes back with a leaderless queue that answers nothing (3.10.8).
         """
-        registered = f"{vhost}_{queue}".encode()
+        if not self._registered("quorum", f"{vhost}_{queue}"):
+            raise ServerFailed(f"No quorum queue {queue!r} in virtual host {vhost!r}: was it declared?")
+
+    def wait_until_streams_on_disk(self) -> None:
+        """Returns when a kill can no longer take the streams of this node.
+
+        As of quorum queues, but once for all streams: it is their coordinator that is registered late, at the
+        first stream a node ever has. Killed before, every stream of it stays «down or inaccessible» (3.10.8).
+        """
+        if not self._registered("coordination", "rabbit_stream_coordinator"):
+            raise ServerFailed("No stream on this node: was one declared?")
+
+    def _registered(self, system: str, name: str) -> bool:
+        """Whether the Raft system of RabbitMQ has this member on disk before the deadline."""
         deadline = time.monotonic() + START_DEADLINE_SECONDS
         while not any(
-            registered in file.read_bytes() for file in self._folder.glob("data/*/quorum/*/names.dets")
+            name.encode() in file.read_bytes() for file in self._folder.glob(f"data/*/{system}/*/names.dets")
         ):
             if time.monotonic() > deadline:
-                raise ServerFailed(f"No quorum queue {queue!r} in virtual host {vhost!r}: was it declared?")
+                return False
             time.sleep(_POLL_SECONDS)
+        return True
 
     def _launch(self) -> None:
         if not (_RABBITMQ_PROGRAMS / "rabbitmq-server").exists():

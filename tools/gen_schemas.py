@@ -14,6 +14,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "libs" / "msgkit" / "schemas"
 MESSAGES: tuple[type[BaseModel], ...] = (
     events.MessageReceived,
     events.MessageEdited,
+    events.MessageEchoed,
     events.ContactAvailability,
     events.DeliveryReported,
     events.MediaSettled,

@@ -1,4 +1,4 @@
-"""The process of ingest-telegram under a test's control."""
+"""The process of an ingest service under a test's control."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from msgkit.testing.processes import free_port
 
 
 class Process:
-    """One `python -m ingest_telegram.app`, with everything it wrote."""
+    """One `python -m ingest_telegram.app`, or of another service, with everything it wrote."""
 
-    def __init__(self, environment: dict[str, str], log_file: Path) -> None:
+    def __init__(
+        self, environment: dict[str, str], log_file: Path, module: str = "ingest_telegram.app"
+    ) -> None:
         self._environment = environment
+        self._module = module
         self._log_file = log_file
         self.public = f"http://127.0.0.1:{environment['ROZMOVA_PUBLIC_PORT']}"
         self.internal = f"http://127.0.0.1:{environment['ROZMOVA_INTERNAL_PORT']}"
@@ -29,7 +32,7 @@ class Process:
     async def start(self) -> None:
         with self._log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "ingest_telegram.app", env=self._environment, stdout=log, stderr=log
+                sys.executable, "-m", self._module, env=self._environment, stdout=log, stderr=log
             )
         async with httpx2.AsyncClient() as http:
             for _ in range(300):

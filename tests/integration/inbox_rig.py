@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 from aio_pika.abc import AbstractChannel
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from inbox.app import Inbox, assemble
+from inbox.domain import Fact
 from inbox.settings import Settings
 from msgkit.contracts.events import (
     Contact,
@@ -25,8 +26,10 @@ from msgkit.contracts.events import (
     Failure,
     MediaRef,
     MediaSettled,
+    MessageEchoed,
     MessageEdited,
     MessageReceived,
+    OutboundButton,
     StoredMedia,
 )
 from msgkit.contracts.facts import FactsEnvelope
@@ -39,7 +42,7 @@ from msgkit.contracts.ids import (
     partition_of,
 )
 from msgkit.contracts.topology import INBOUND, conversation_key
-from msgkit.contracts.words import MessageKind, MessageState
+from msgkit.contracts.words import AuthorKind, MessageKind, MessageState
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import utc_now
@@ -135,6 +138,34 @@ class Client:
             pressed=None,
         )
 
+    def hears(
+        self,
+        text: str,
+        provider_id: str,
+        author_kind: Literal[AuthorKind.OPERATOR, AuthorKind.BOT],
+        content: Content | None = None,
+        buttons: Sequence[Sequence[OutboundButton]] = (),
+    ) -> MessageEchoed:
+        """Something was said to them that inbox did not order."""
+        self.numbers += 1
+        return MessageEchoed(
+            **self._common,
+            type="message.echoed.v1",
+            event_id=inbound_event_id(
+                KIND, self.channel_id, f"{self.key}:{provider_id}", "message.echoed.v1"
+            ),
+            webhook_id=new_id(),
+            raw="{}",
+            contact=self._contact,
+            provider_id=provider_id,
+            provider_seq=self.numbers,
+            sent_at=utc_now(),
+            author_kind=author_kind,
+            content=content or text_content(text),
+            buttons=[list(row) for row in buttons],
+            reply_to_provider_id=None,
+        )
+
     def edits(self, provider_id: str, text: str, edited_at: datetime | None = None) -> MessageEdited:
         at = edited_at or utc_now()
         return MessageEdited(
@@ -169,6 +200,7 @@ class Client:
         provider_ids: tuple[str, ...] = (),
         failure: Failure | None = None,
         blocked: bool = False,
+        is_late_refusal: bool = False,
     ) -> DeliveryReported:
         return DeliveryReported(
             **self._common,
@@ -179,6 +211,7 @@ class Client:
             provider_ids=list(provider_ids),
             failure=failure,
             contact_blocked=blocked,
+            is_late_refusal=is_late_refusal,
             happened_at=utc_now() + timedelta(seconds=1),
         )
 
@@ -235,9 +268,7 @@ def photo_content(ref: str, text: str = "") -> Content:
     return text_content(text).model_copy(update={"kind": MessageKind.IMAGE, "media": [file]})
 
 
-def delivery_of(
-    event: MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled,
-) -> Delivery:
+def delivery_of(event: Fact) -> Delivery:
     """What the reader of partitions would hand over."""
     return Delivery(
         partition=partition_of(event.conversation_id),
@@ -325,6 +356,8 @@ class Rig:
     inbox: Inbox
     settings: Settings
     channel: AbstractChannel
+    handled: int = 0
+    """Deliveries handed over so far: none if the test could not begin."""
     _apis: list[Api] = field(default_factory=list)
 
     def api(
@@ -340,6 +373,7 @@ class Rig:
 
     async def handle(self, *deliveries: Delivery) -> None:
         """Both steps of a batch, one after the other."""
+        self.handled += len(deliveries)
         finish = await self.inbox.handle(deliveries)
         await finish()
 

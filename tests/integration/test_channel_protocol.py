@@ -351,6 +351,34 @@ async def test_commands_the_messenger_refuses_create_nothing(stage: Stage) -> No
     assert (kept.title, kept.settings.commands, kept.rev) == ("Бот", (), view.rev)
 
 
+async def test_settings_taken_back_after_a_change_that_stopped_half_way_reach_the_account(
+    stage: Stage,
+) -> None:
+    """The account has the new ones, inbox still the old: to inbox nothing changes, to the account it does."""
+    view = await stage.gateway(stage.wire()).connect(session(), wanted(stage, commands=[]))
+    wire = stage.wire()
+    desk = stage.gateway(wire)
+    await desk.channels.of("salon")
+    wire.cut = (len(wire.calls) + 2, "request")
+    commands = [{"command": "x", "description": "y"}]
+    with pytest.raises(Problem):
+        await desk.change(session(), view.id, _with_commands(commands))
+    assert await _told_to(stage, view.id) == commands
+    await stage.gateway(stage.wire()).change(session(), view.id, _with_commands([]))
+    assert await _told_to(stage, view.id) == []
+
+
+def _with_commands(commands: list[dict[str, str]]) -> ChannelPatchIn:
+    return ChannelPatchIn.model_validate({"settings": {"commands": commands}})
+
+
+async def _told_to(stage: Stage, channel_id: str) -> list[dict[str, str]]:
+    account = await stage.ingest.database["accounts"].find_one({"_id": channel_id})
+    assert account is not None
+    told: list[dict[str, str]] = account["settings"]["commands"]
+    return told
+
+
 async def test_a_deletion_once_begun_is_finished(stage: Stage) -> None:
     for number in range(1, CALLS_OF_A_DELETION + 1):
         for lost in ("request", "answer"):

@@ -43,12 +43,13 @@ from msgkit.contracts.events import (
     Content,
     MediaRef,
     MediaSettled,
+    MessageEchoed,
     MessageReceived,
     StoredMedia,
 )
 from msgkit.contracts.ids import attachment_id, conversation_id, inbound_message_id, new_id
 from msgkit.contracts.manifest import Abilities, Limit, Manifest
-from msgkit.contracts.words import FailureCode, MessageKind
+from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher
 from msgkit.runtime.clock import utc_now
@@ -661,6 +662,16 @@ async def test_nothing_is_left_in_the_working_folder(stage: Stage, tmp_path: Pat
         await stage.objects.size(new_key())
 
 
+async def test_files_of_a_message_inbox_did_not_order_are_fetched_too(stage: Stage) -> None:
+    """What an operator sent in the messenger's own app."""
+    said = stage.message("file")
+    fields = said.model_dump(exclude={"type", "start_payload", "group_id", "pressed"})
+    echo = MessageEchoed(type="message.echoed.v1", author_kind=AuthorKind.OPERATOR, buttons=[], **fields)
+    await stage.jobs().enqueue((echo,))
+    (job,) = await stage.open_jobs()
+    assert job["message_id"] == inbound_message_id(echo.conversation_id, echo.provider_id)
+
+
 async def test_messenger_must_repeat_a_file_nobody_wrote_down(
     stage: Stage, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -677,7 +688,7 @@ async def test_messenger_must_repeat_a_file_nobody_wrote_down(
     def acceptance(store: MediaStore) -> Acceptance:
         return Acceptance(
             connector=cast("Connector[Any]", connector),
-            publisher=stage.publisher,
+            road=stage.publisher,
             quarantine=Quarantine(stage.database, "ingest-played"),
             acknowledgements=None,
             media=stage.jobs(store=store),

@@ -157,6 +157,8 @@ async def test_only_an_administrator_changes_channels(on: Stage, method: str, pa
         ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": ["u"] * 11}),
         ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": [{"key": "k"}]}),
         ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "attachments": [None]}),
+        # Buttons are for services: the public call does not know them.
+        ("POST", "/conversations/x/messages", {"client_msg_id": "12345678", "text": "x", "buttons": []}),
         ("POST", "/conversations/x/assign", {"user_id": {"$ne": None}}),
         ("POST", "/conversations/x/assign", {"user_id": "u-ivan", "name": "Olena"}),
         ("POST", "/conversations/x/unread", {"n": 0}),
@@ -285,7 +287,7 @@ async def test_a_connector_that_announces_itself_is_a_kind(on: Stage) -> None:
         ("telegram_bot", True, {"text": 4096})
     ]
     channels = (await on.gateway.http.get(f"{API}/bootstrap", headers=bearer)).json()["channels"]
-    assert channels[0]["limits"] == {"text": 4096}
+    assert (channels[0]["limits"], channels[0]["limit_units"]) == ({"text": 4096}, {"text": "utf16_units"})
 
     wanted = {"kind": "telegram_bot", "title": "Бот", "credentials": {"token": "123456:canary"}}
     answer = await on.gateway.http.post(f"{API}/channels", headers=bearer, json=wanted)

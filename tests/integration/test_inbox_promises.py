@@ -15,8 +15,9 @@ import pytest
 from inbox_rig import Client, Rig, changes, eventually, running, settings_for
 
 from inbox.cli import rebuild
-from inbox.conversations import NotFound, Received, Refused
+from inbox.conversations import NotFound, Refused
 from inbox.domain import Author, Commit, Door, Moment, Person, PostReply, SetStatus, decide, fold
+from inbox.intake import Received
 from inbox.relay import start_of
 from inbox.settings import Settings
 from inbox.store import Key
@@ -488,5 +489,5 @@ async def test_close_opens_a_new_request_with_the_next_number(rig: Rig, client: 
     assert [request["number"] for request in requests] == [1, 2]
     with pytest.raises(NotFound):
         await rig.inbox.conversations.row(Key("clinic", client.conversation_id), {client.channel_id})
-    written = await rig.inbox.conversations.receive_batch([Received(client.says("третє"), None)])
+    written = await rig.inbox.intake.receive_batch([Received(client.says("третє"), None)])
     assert written.rejected == []

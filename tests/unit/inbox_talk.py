@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from inbox.domain import (
     Author,
@@ -27,6 +27,7 @@ from msgkit.contracts.events import (
     DeliveryReported,
     MediaRef,
     MediaSettled,
+    MessageEchoed,
     MessageEdited,
     MessageReceived,
     StoredMedia,
@@ -87,6 +88,29 @@ def came(provider_id: str = "1", words: str = "Добрий день", **more: A
     return MessageReceived(**fields)
 
 
+def echoed(
+    author_kind: Literal[AuthorKind.OPERATOR, AuthorKind.BOT],
+    provider_id: str = "900",
+    words: str = "Вітаємо!",
+    **more: Any,
+) -> MessageEchoed:
+    fields: dict[str, Any] = {
+        **INBOUND,
+        "type": "message.echoed.v1",
+        "event_id": f"x{provider_id}",
+        "recorded_at": NOON,
+        "provider_id": provider_id,
+        "provider_seq": 1,
+        "sent_at": NOON,
+        "author_kind": author_kind,
+        "content": text(words),
+        "buttons": [],
+        "reply_to_provider_id": None,
+        **more,
+    }
+    return MessageEchoed(**fields)
+
+
 def edited(provider_id: str, words: str, at: datetime) -> MessageEdited:
     return MessageEdited(
         **INBOUND,
@@ -121,6 +145,7 @@ def reported(message_id: str, state: MessageState, **more: Any) -> DeliveryRepor
         "provider_ids": [],
         "failure": None,
         "contact_blocked": False,
+        "is_late_refusal": False,
         "happened_at": NOON,
         **more,
     }

@@ -46,7 +46,7 @@ from inbox.domain import (
     row_view,
     unread,
 )
-from msgkit.contracts.events import Failure
+from msgkit.contracts.events import Contact, Failure
 from msgkit.contracts.ids import inbound_message_id
 from msgkit.contracts.views import ConversationRow, MessageView
 from msgkit.contracts.words import (
@@ -222,6 +222,15 @@ def test_an_answer_quotes_only_what_is_there(talk: Talk) -> None:
 def test_a_disconnected_channel_takes_no_answer(talk: Talk) -> None:
     talk.door = Door(connected=False)
     assert talk.refused(reply()).code == "channel_disconnected"
+
+
+def test_a_name_once_known_stays_when_the_messenger_does_not_say_it(talk: Talk) -> None:
+    nameless = Contact(key=CONTACT, name="", username=None, phone=None, language=None)
+    talk.does(came("2", contact=nameless))
+    assert (talk.state.contact is not None and talk.state.contact.name) == "Оля"
+    stranger = Talk()
+    stranger.does(came(contact=nameless))
+    assert (stranger.state.contact is not None and stranger.state.contact.name) == "Без імені"
 
 
 def test_a_block_is_a_line_and_a_refusal_until_the_client_writes(talk: Talk) -> None:

@@ -17,6 +17,7 @@ from inbox.domain import (
     AnswerReordered,
     Assign,
     Author,
+    Body,
     Claim,
     Command,
     Commit,
@@ -52,6 +53,7 @@ from msgkit.contracts.events import (
     DeliveryReported,
     MediaRef,
     MediaSettled,
+    MessageEchoed,
     MessageEdited,
     MessageReceived,
     StoredMedia,
@@ -84,6 +86,22 @@ class Answered:
     state: MessageState = MessageState.QUEUED
     attempt: int = 1
     deleted: bool = False
+    refused: set[int] = field(default_factory=set)
+
+    @property
+    def rank(self) -> float:
+        late = self.state is MessageState.FAILED and self.attempt in self.refused
+        return 4.5 if late else STATE_RANK[self.state]
+
+
+@dataclass
+class Echo:
+    """Said elsewhere; `at` is the messenger's time."""
+
+    provider_id: str
+    kind: str
+    text: str
+    at: datetime
 
 
 @dataclass
@@ -97,6 +115,7 @@ class Conversation(RuleBasedStateMachine):
 
     provider_ids: Bundle[str] = Bundle("provider_ids")
     photo_ids: Bundle[str] = Bundle("photo_ids")
+    echo_ids: Bundle[tuple[str, str]] = Bundle("echo_ids")
     client_keys: Bundle[tuple[int, str, str]] = Bundle("client_keys")
 
     def __init__(self) -> None:
@@ -112,6 +131,10 @@ class Conversation(RuleBasedStateMachine):
         self.early: dict[str, list[tuple[datetime, int, str]]] = {}
         self.answers: dict[str, Answered] = {}
         self.photos: dict[str, Photo] = {}
+        self.parked: list[Echo] = []
+        self.shown: list[Echo] = []
+        self.typed_elsewhere: list[int] = []
+        self.last_written = START
         self.bot_is_on = False
         self.handler = "operator"
         self.count = 0
@@ -218,14 +241,78 @@ class Conversation(RuleBasedStateMachine):
     def _arrive(self, provider_id: str, content: Content) -> None:
         result = self._do(self._message(provider_id, content))
         assert not isinstance(result, Refusal)
+        self._show_parked()
         self.count += 1
         self.inbound += 1
+        self.last_written = self.now
         if self.status == "closed" or self.requests == 0:
             self.requests += 1
             self.assignee, self.first_reply = None, False
             self.handler = "bot" if self.bot_is_on else "operator"
         self.status = "open"
         self.blocked = False
+
+    def _show_parked(self) -> None:
+        self.count += len(self.parked)
+        self.shown += self.parked
+        self.parked = []
+
+    @rule(
+        target=echo_ids,
+        words=WORDS,
+        kind=st.sampled_from(["bot", "operator"]),
+        minutes_ago=st.integers(0, 3),
+        is_photo=st.booleans(),
+    )
+    def echo(self, words: str, kind: str, minutes_ago: int, is_photo: bool) -> tuple[str, str]:
+        self.counter += 1
+        said = Echo(f"echo-{self.counter}", kind, words, self.now - timedelta(minutes=minutes_ago))
+        content = _photo(words) if is_photo else _content(words)
+        assert not isinstance(self._do(self._echo(said, content)), Refusal)
+        if is_photo:
+            self.photos[said.provider_id] = Photo(words)
+        is_closed = self.requests == 0 or self.status == "closed"
+        if kind == "bot" and is_closed:
+            self.parked = [*self.parked, said][-10:]
+            return said.provider_id, kind
+        if kind == "operator":
+            if is_closed:
+                self.requests += 1
+                self.assignee, self.status = None, "open"
+            elif self.handler == "bot":
+                self.count += 1  # the line about it
+            self.handler, self.first_reply = "operator", True
+            if said.at >= self.last_written:
+                self.read_by_answer = self.inbound
+        self._show_parked()
+        self.count += 1
+        self.shown.append(said)
+        if kind == "operator":
+            self.typed_elsewhere.append(self.count)
+        return said.provider_id, kind
+
+    def _echo(self, said: Echo, content: Content) -> MessageEchoed:
+        return MessageEchoed(
+            **self._inbound(),
+            type="message.echoed.v1",
+            provider_id=said.provider_id,
+            provider_seq=self.counter,
+            sent_at=said.at,
+            author_kind=AuthorKind.BOT if said.kind == "bot" else AuthorKind.OPERATOR,
+            content=content,
+            buttons=[],
+            reply_to_provider_id=None,
+        )
+
+    @rule(told=echo_ids, words=WORDS)
+    def echo_again(self, told: tuple[str, str], words: str) -> None:
+        said = Echo(told[0], told[1], words, self.now)
+        assert self._do(self._echo(said, _content(words))) == ()
+
+    @rule(told=echo_ids, is_lost=st.booleans())
+    def settle_a_file_of_an_echo(self, told: tuple[str, str], is_lost: bool) -> None:
+        if told[0] in self.photos:
+            self._settle(told[0], is_lost)
 
     @rule(target=photo_ids, words=WORDS)
     def receive_a_photo(self, words: str) -> str:
@@ -249,10 +336,14 @@ class Conversation(RuleBasedStateMachine):
 
     @rule(provider_id=photo_ids, is_lost=st.booleans())
     def settle(self, provider_id: str, is_lost: bool) -> None:
+        self._settle(provider_id, is_lost)
+
+    def _settle(self, provider_id: str, is_lost: bool) -> None:
         photo = self.photos[provider_id]
         decision = self._do(_settled(provider_id, is_lost, self.now))
         assert not isinstance(decision, Refusal)
-        assert bool(decision) is (photo.state == "pending")
+        is_there = provider_id not in self.forgotten
+        assert bool(decision) is (photo.state == "pending" and is_there)
         if photo.state == "pending":
             photo.state = "lost" if is_lost else "ready"
 
@@ -293,6 +384,7 @@ class Conversation(RuleBasedStateMachine):
         seen_n = max(0, self.count - sees)
         result = self._do(_reply(who, words, key, seen_n=seen_n, force=force))
         others = [answer.n for answer in self.answers.values() if answer.by != by.id]
+        others += self.typed_elsewhere
         must_refuse = self.count == 0 or self.blocked or (not force and bool(others) and max(others) > seen_n)
         assert isinstance(result, Refusal) is must_refuse, result
         if not must_refuse:
@@ -302,6 +394,7 @@ class Conversation(RuleBasedStateMachine):
             elif self.handler == "bot":
                 self.count += 1  # the line about it
             self.handler = "operator"
+            self._show_parked()
             self.count += 1
             message_id = reply_message_id(CONVERSATION, by.id, key)
             self.answers[message_id] = Answered(by.id, words, self.count)
@@ -328,14 +421,17 @@ class Conversation(RuleBasedStateMachine):
         which=st.integers(0, 50),
         state=st.sampled_from(list(MessageState)[1:]),
         blocked=st.booleans(),
+        late=st.booleans(),
         before=st.integers(0, 2),
     )
-    def report(self, which: int, state: MessageState, blocked: bool, before: int) -> None:
+    def report(self, which: int, state: MessageState, blocked: bool, late: bool, before: int) -> None:
         message_id, answer = self._some_answer(which)
         attempt = max(1, answer.attempt - before)
         order = order_id(message_id, attempt)
         blocked = blocked and state is MessageState.FAILED
-        repeat = f"status:{order}:{STATE_RANK[state]}" in self.taken
+        late = late and state is MessageState.FAILED
+        rank = 4.5 if late else STATE_RANK[state]
+        repeat = f"status:{order}:{rank}" in self.taken
         event = DeliveryReported(
             tenant_id="salon",
             channel_id="c1",
@@ -349,6 +445,7 @@ class Conversation(RuleBasedStateMachine):
             provider_ids=["77"],
             failure=None,
             contact_blocked=blocked,
+            is_late_refusal=late,
             happened_at=self.now + timedelta(seconds=1),
         )
         blocked_before = f"blocked-by:{order}" in self.taken
@@ -356,7 +453,13 @@ class Conversation(RuleBasedStateMachine):
         if repeat:
             return
         has_it = state in (MessageState.SENT, MessageState.DELIVERED, MessageState.READ)
-        if (has_it or attempt == answer.attempt) and STATE_RANK[state] > STATE_RANK[answer.state]:
+        counts = attempt == answer.attempt if not has_it else True
+        if state is MessageState.SENT and attempt in answer.refused:
+            counts = False  # the messenger took it, and took that back
+        rises = counts and rank > answer.rank
+        if late:
+            answer.refused.add(attempt)
+        if rises:
             answer.state = state
             answer.deleted = answer.deleted and not has_it
         if blocked and not self.blocked and not blocked_before:
@@ -500,9 +603,15 @@ class Conversation(RuleBasedStateMachine):
             assert (message.state, message.body.text, message.n) == (answer.state, answer.text, answer.n)
             assert (message.attempt, message_view(message)["deleted"]) == (answer.attempt, answer.deleted)
         for provider_id, photo in self.photos.items():
-            message = self.store[inbound_message_id(CONVERSATION, provider_id)]
-            assert message.body.text == photo.caption
-            assert [file.state for file in message.body.attachments] == [photo.state]
+            body = self._body_of(provider_id)
+            if body is not None:
+                assert body.text == photo.caption
+                assert [file.state for file in body.attachments] == [photo.state]
+        assert [one.provider_id for one in state.parked_echoes] == [one.provider_id for one in self.parked]
+        for echo in self.shown:
+            message = self.store[inbound_message_id(CONVERSATION, echo.provider_id)]
+            assert (message.body.text, message.author.kind, message.state) == (echo.text, echo.kind, "sent")
+            assert message.direction is Direction.OUT
         box = None
         if self.count:
             answered = "active" if self.first_reply else "new"
@@ -510,6 +619,17 @@ class Conversation(RuleBasedStateMachine):
                 self.status, "bot" if self.handler == "bot" else answered
             )
         assert state.box == box
+
+    def _body_of(self, provider_id: str) -> Body | None:
+        message = self.store.get(inbound_message_id(CONVERSATION, provider_id))
+        if message is not None:
+            return message.body
+        return next((one.body for one in self.state.parked_echoes if one.provider_id == provider_id), None)
+
+    @property
+    def forgotten(self) -> set[str]:
+        """Echoes that waited in vain: too many others came."""
+        return {id_ for id_ in self.photos if self._body_of(id_) is None}
 
     @invariant()
     def numbers_have_no_gap(self) -> None:

@@ -124,7 +124,15 @@ def build() -> Service:  # noqa: PLR0915 - the one place where everything is mad
         sockets,
         [
             auth_routes.routes(auth, guard, origins, tickets),
-            bootstrap.routes(inbox, store, known_channels, manifests, live, guard),
+            bootstrap.routes(
+                inbox,
+                store,
+                known_channels,
+                manifests,
+                live,
+                guard,
+                upload_max_bytes=settings.upload_max_bytes,
+            ),
             me.routes(store, live, guard),
             channels.routes(desk, guard),
             conversations.routes(inbox, files.uploads, Colleagues(store, known_channels), presence, guard),

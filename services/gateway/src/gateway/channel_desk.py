@@ -41,6 +41,7 @@ DELETED = "deleted"
 """State of a channel that was removed: its dialogues may be read, it is no channel any more."""
 UNDO_TRIES = 3
 SWEEP_EVERY_SECONDS = 15.0
+_TOLD = frozenset(AccountSettings.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class ChannelDesk:
             connector = await self.connector_of(current.kind)
             probe = await connector.connect(caller, current.id, order)
             log.info("channel_credentials_changed", **_who(session, current.id))
-        if settings is not None and _told(settings) != _told(current.settings):
+        if settings is not None and (_names_told(body) or _told(settings) != _told(current.settings)):
             connector = await self.connector_of(current.kind)
             await connector.apply_settings(caller, current.id, _told(settings))
         if probe is not None:
@@ -323,6 +324,14 @@ def _order(
 def _told(settings: ChannelSettings) -> AccountSettings:
     """The part the messenger itself must know."""
     return AccountSettings(welcome=settings.welcome, commands=settings.commands)
+
+
+def _names_told(body: ChannelPatchIn) -> bool:
+    """Whether it names what the messenger must know.
+
+    The account may have other settings than inbox knows of: those of a change that stopped half-way.
+    """
+    return body.settings is not None and not _TOLD.isdisjoint(body.settings.model_fields_set)
 
 
 def _stored(kind: str, title: str, settings: ChannelSettings, probe: AccountProbe) -> StoreChannel:

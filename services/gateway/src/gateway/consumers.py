@@ -68,6 +68,10 @@ class Manifests:
         known = self._by_kind.get(kind)
         return {} if known is None else {name: limit.value for name, limit in known.manifest.limits.items()}
 
+    def limit_units(self, kind: str) -> dict[str, str]:
+        known = self._by_kind.get(kind)
+        return {} if known is None else {name: limit.unit for name, limit in known.manifest.limits.items()}
+
 
 def subscribe(
     broker: RabbitBroker,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import timedelta
@@ -52,10 +53,13 @@ MARK_EVERY_SECONDS = 30.0
 PAUSE_MAX_SECONDS = 1.0
 CHECK_SECONDS = 0.25
 PUBLISH_AGAIN_SECONDS = 0.25
+DOWN_SECONDS = 10.0
+"""RabbitMQ calls a stream that is only starting «not found» too; one it lost in a kill stays so for ever."""
 CONVERSATIONS_REMEMBERED = 100_000
 CHANNEL_EVENTS: Final = "channel."
 MESSAGE_CREATED: Final = "message.created"
-
+_IS_DOWN: Final = "down or inaccessible"
+"""RabbitMQ's words for a queue it knows and has not started (3.10; the code of both is 404)."""
 
 _PASSING: tuple[type[Exception], ...] = (Problem, PublishUnknown, PublishUnroutable, *AMQP_ERRORS)
 """Trouble of the surroundings: try again."""
@@ -104,10 +108,12 @@ def to_channel_out(view: ChannelView, manifests: Manifests) -> ChannelOut:
     return ChannelOut(
         id=view.id,
         kind=view.kind,
+        kind_title=None if known is None else known.manifest.title,
         title=view.title,
         connected=view.connected,
         problem=view.problem,
         limits=manifests.limits(view.kind),
+        limit_units=manifests.limit_units(view.kind),
         abilities=None if known is None else known.manifest.abilities,
     )
 
@@ -150,6 +156,7 @@ class Live:
         self._arrived: deque[DeliveredMessage] = deque()
         self._wake = asyncio.Event()
         self._cancelled = False
+        self._down_since: float | None = None
         self._markers: dict[str, asyncio.Event] = {}
 
     @property
@@ -193,8 +200,8 @@ class Live:
                 moved = next(exc for exc in group.exceptions if isinstance(exc, _Moved))
                 log.warning("live_stream_moved")
                 self._restart(moved.epoch)
-            except* ChannelNotFoundEntity:
-                await self._renew()
+            except* ChannelNotFoundEntity as group:
+                await self._not_found(group)
             except* _PASSING as group:
                 log.warning("live_interrupted", reasons=_reasons(group))
             if self.ready.is_set():
@@ -248,6 +255,7 @@ class Live:
                 live_stream(self.epoch).name, on_message, arguments={"x-stream-offset": offset}
             )
         )
+        self._down_since = None
         return channel
 
     async def _read(self, channel: UnderlayChannel) -> None:
@@ -417,6 +425,17 @@ class Live:
             await asyncio.sleep(CHECK_SECONDS)  # pace: see above
         raise ConnectionError("the connection to RabbitMQ was lost")
 
+    async def _not_found(self, group: BaseExceptionGroup[ChannelNotFoundEntity]) -> None:
+        """Renew a stream that is gone; wait for one that RabbitMQ is only starting."""
+        if any(_IS_DOWN in str(exc) for exc in group.exceptions):
+            now = time.monotonic()
+            if self._down_since is None:
+                self._down_since = now
+            if now - self._down_since < DOWN_SECONDS:
+                log.info("live_stream_starting")
+                return
+        await self._renew()
+
     async def _renew(self) -> None:
         try:
             epoch = (await self._inbox.renew_live(self.epoch)).epoch
@@ -428,6 +447,7 @@ class Live:
 
     def _restart(self, epoch: str) -> None:
         self.ready.clear()
+        self._down_since = None
         self.ring.reset(epoch)
         # What inbox published before must not be taken for seen: nobody has it in the new ring.
         self._seen.clear()

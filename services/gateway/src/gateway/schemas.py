@@ -110,10 +110,14 @@ class ChannelOut(Frozen):
 
     id: str
     kind: str
+    kind_title: str | None
+    """The messenger's name as its connector says it; None like `abilities`."""
     title: str
     connected: bool
     problem: str | None
     limits: dict[str, int]
+    limit_units: dict[str, str]
+    """What each of `limits` counts in: a text is measured by UTF-16 units here and by characters there."""
     abilities: Abilities | None
     """None while no connector of that kind has announced itself yet."""
 
@@ -137,6 +141,7 @@ class ChannelKindOut(Frozen):
     """Whether its connector said so in the last 90 s."""
     abilities: Abilities
     limits: dict[str, int]
+    limit_units: dict[str, str]
     reply_window_hours: int | None
     credentials_schema: dict[str, Any]
 
@@ -146,6 +151,8 @@ class BootstrapOut(Frozen):
     settings: UserSettings
     counters: Counters
     channels: list[ChannelOut]
+    upload_max_bytes: int
+    """No file larger than this is taken in, whatever the channel could carry."""
     epoch: str
     pos: int
     id: str | None

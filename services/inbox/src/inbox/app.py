@@ -14,8 +14,10 @@ from inbox.channels import ChannelBook, ChannelStore
 from inbox.consumers import Handle, partition_handler, quarantine
 from inbox.conversations import Conversations
 from inbox.desk import ChannelDesk
+from inbox.intake import Intake
 from inbox.lists import Lists
 from inbox.marks import Marks
+from inbox.memory import Memory
 from inbox.messages import Messages
 from inbox.relay import LiveEpoch, Relay
 from inbox.settings import Settings
@@ -47,6 +49,7 @@ class Inbox:
     membership: Membership
     live: LiveEpoch
     relay: Relay
+    intake: Intake
     conversations: Conversations
     reader: PartitionReader
     handle: Handle
@@ -73,9 +76,11 @@ def assemble(settings: Settings) -> Inbox:
     desk = ChannelDesk(channel_store, channels, beside)
     lists = Lists(mongo.database, mongo.loose_database)
     numbers = RequestNumbers(store)
-    conversations = Conversations(store, relay, publisher, channels, numbers, utc_now)
+    memory = Memory(store)
+    intake = Intake(store, memory, relay, channels, numbers, utc_now)
+    conversations = Conversations(store, memory, relay, publisher, channels, numbers, utc_now)
     keep = quarantine(store)
-    handle = partition_handler(conversations, desk, keep)
+    handle = partition_handler(intake, desk, keep)
     reader = PartitionReader(
         amqp_url,
         service=NAME,
@@ -147,6 +152,7 @@ def assemble(settings: Settings) -> Inbox:
         membership=membership,
         live=live,
         relay=relay,
+        intake=intake,
         conversations=conversations,
         reader=reader,
         handle=handle,

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import ValidationError
 
-from inbox.conversations import Conversations, Received
 from inbox.desk import ChannelDesk
+from inbox.intake import Intake, Received
 from inbox.store import STORE_TROUBLE, Key, Store
 from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked
 from msgkit.contracts.ids import new_id
@@ -43,7 +43,7 @@ def quarantine(store: Store) -> Quarantine:
     return keep
 
 
-def partition_handler(conversations: Conversations, desk: ChannelDesk, keep: Quarantine) -> Handle:
+def partition_handler(intake: Intake, desk: ChannelDesk, keep: Quarantine) -> Handle:
     """Handles the deliveries of the owned partitions; an empty batch relays what others left."""
 
     async def put_aside(delivery: Delivery, reason: str) -> None:
@@ -79,7 +79,7 @@ def partition_handler(conversations: Conversations, desk: ChannelDesk, keep: Qua
             else:
                 received.append(Received(event, delivery.traceparent))
                 origin[id(event)] = delivery
-        written = await conversations.receive_batch(received, poked)
+        written = await intake.receive_batch(received, poked)
         for rejected in written.rejected:
             await put_aside(origin[id(rejected.fact)], rejected.reason)
         return written.finish

@@ -15,6 +15,8 @@ from inbox.domain import (
     Attachment,
     Author,
     Body,
+    Button,
+    Buttons,
     Commit,
     ContactCard,
     Entity,
@@ -22,6 +24,7 @@ from inbox.domain import (
     LastLine,
     Message,
     MessageCame,
+    ParkedEcho,
     ParkedEdit,
     Place,
     Press,
@@ -59,7 +62,7 @@ def state_document(state: State) -> Document:
     """A conversation as the projection stores it, with what its lists need."""
     contact, assignee, request = state.contact, state.assignee, state.request
     box = state.box
-    return {
+    document: Document = {
         "_id": state.id,
         "tenant_id": state.tenant_id,
         "channel_id": state.channel_id,
@@ -97,6 +100,10 @@ def state_document(state: State) -> Document:
         "box": None if box is None else box.value,
         "unanswered": state.is_unanswered,
     }
+    # What few have is stored only where it is, so documents from before it was known are no different.
+    if state.parked_echoes:
+        document["parked_echoes"] = [_parked_echo(echo) for echo in state.parked_echoes]
+    return document
 
 
 def state_of(document: Document) -> State:
@@ -107,7 +114,7 @@ def state_of(document: Document) -> State:
 def message_document(message: Message) -> Document:
     """A message as the projection stores it."""
     failure = message.failure
-    return {
+    document: Document = {
         "_id": message.id,
         "tenant_id": message.tenant_id,
         "channel_id": message.channel_id,
@@ -138,6 +145,11 @@ def message_document(message: Message) -> Document:
         "attempt": message.attempt,
         "deleted_at": message.deleted_at,
     }
+    if message.buttons:
+        document["buttons"] = _buttons(message.buttons)
+    if message.refused:
+        document["refused"] = list(message.refused)
+    return document
 
 
 def message_of(document: Document) -> Message:
@@ -261,6 +273,27 @@ def _arrival(arrival: Arrival) -> Document:
         "provider_seq": arrival.provider_seq,
         "provider_time": arrival.provider_time,
         "pos_at": arrival.pos_at,
+    }
+
+
+def _buttons(rows: Buttons) -> list[list[Document]]:
+    return [[_button(button) for button in row] for row in rows]
+
+
+def _button(button: Button) -> Document:
+    return {"text": button.text, "action": button.action, "value": button.value}
+
+
+def _parked_echo(echo: ParkedEcho) -> Document:
+    return {
+        "provider_id": echo.provider_id,
+        "provider_seq": echo.provider_seq,
+        "provider_time": echo.provider_time,
+        "contact": _contact(echo.contact),
+        "body": _body(echo.body),
+        "buttons": _buttons(echo.buttons),
+        "reply_to": echo.reply_to,
+        "quote": None if echo.quote is None else _quote(echo.quote),
     }
 
 

@@ -9,13 +9,14 @@ from inbox.domain import (
     AnswerOrdered,
     AnswerReordered,
     Attachment,
+    Button,
     Commit,
     Event,
     SendsCancelled,
     TakenOver,
     order_id,
 )
-from msgkit.contracts.events import CancelSend, OutboundMedia, SendMessage
+from msgkit.contracts.events import CancelSend, OutboundButton, OutboundMedia, SendMessage
 from msgkit.contracts.ids import derived_id
 from msgkit.contracts.topology import SENDS, channel_key
 from msgkit.runtime.bus import Outgoing
@@ -73,7 +74,7 @@ def _send(commit: Commit, event: AnswerOrdered | AnswerReordered, order: str) ->
         author_kind=author_kind,
         text=event.text,
         media=[_media(attachment) for attachment in event.attachments],
-        buttons=[],
+        buttons=[[_button(button) for button in row] for row in event.buttons],
         reply_to_provider_id=event.reply_to_provider_id,
     )
 
@@ -92,6 +93,10 @@ def _media(attachment: Attachment) -> OutboundMedia:
         height=attachment.height,
         duration_s=attachment.duration_s,
     )
+
+
+def _button(button: Button) -> OutboundButton:
+    return OutboundButton(text=button.text, action=button.action, value=button.value)
 
 
 def _cancel(commit: Commit, order_ids: Sequence[str]) -> CancelSend:

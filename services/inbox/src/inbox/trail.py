@@ -8,6 +8,7 @@ from typing import Final
 from inbox.domain import (
     LOST_TEXTS,
     AnswerDeleted,
+    AnswerEchoed,
     AnswerOrdered,
     AnswerReordered,
     AttachmentSettled,
@@ -23,8 +24,9 @@ from inbox.domain import (
     TakenOver,
 )
 from msgkit.contracts.internal_api import Trail, TrailStep
-from msgkit.contracts.words import MessageState
+from msgkit.contracts.words import AuthorKind, MessageState
 
+LATE_REFUSAL_TEXT: Final = "Не доставлено: месенджер прийняв повідомлення, а потім відмовив."
 STATE_TEXTS: Final[dict[MessageState, str]] = {
     MessageState.QUEUED: "Чекає на надсилання.",
     MessageState.SENDING: "Надсилається.",
@@ -70,7 +72,7 @@ def _step(commit: Commit, event: Event, message_id: str) -> TrailStep | None:
     )
 
 
-def _words(  # noqa: PLR0911  # one line per event
+def _words(  # noqa: PLR0911, PLR0912  # one line per event
     event: Event,
 ) -> tuple[MessageState | None, str | None, str | None]:
     """State after it, who did it, what happened."""
@@ -81,12 +83,17 @@ def _words(  # noqa: PLR0911  # one line per event
             return None, None, "Клієнт змінив повідомлення."
         case AnswerOrdered():
             return MessageState.QUEUED, event.author.name, "Прийнято до надсилання."
+        case AnswerEchoed():
+            is_bot = event.author.kind is AuthorKind.BOT
+            text = "Надіслано ботом." if is_bot else "Написано в самому месенджері, не у вікні."
+            return MessageState.SENT, event.author.name, text
         case AnswerReordered():
             return MessageState.QUEUED, event.by.name, f"Надсилається ще раз, спроба {event.attempt}."
         case DeliveryChanged():
             reason = "" if event.failure is None else f" {event.failure.text}"
             attempt = f" Спроба {event.attempt}." if event.attempt > 1 else ""
-            return event.state, None, f"{STATE_TEXTS[event.state]}{reason}{attempt}"
+            text = LATE_REFUSAL_TEXT if event.is_late_refusal else STATE_TEXTS[event.state]
+            return event.state, None, f"{text}{reason}{attempt}"
         case FateDecided():
             is_sent = event.state is MessageState.SENT
             return event.state, event.by.name, f"Позначено як {'надіслане' if is_sent else 'не надіслане'}."
@@ -96,7 +103,8 @@ def _words(  # noqa: PLR0911  # one line per event
             lost = "Файл втрачено." if event.lost is None else LOST_TEXTS.get(event.lost, "Файл втрачено.")
             return None, None, "Файл збережено." if event.stored is not None else lost
         case TakenOver():
-            return None, event.by.name, "Надсилання скасовано: замість бота відповідає людина."
+            name = None if event.by is None else event.by.name
+            return None, name, "Надсилання скасовано: замість бота відповідає людина."
         case NoteWritten():
             return None, event.author.name, "Нотатка; клієнт її не бачить."
         case LineWritten() | ContactBlocked():

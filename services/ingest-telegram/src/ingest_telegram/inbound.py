@@ -30,7 +30,6 @@ from msgkit.contracts.words import MessageKind
 _DATE_MAX = 253_402_300_799
 """The last second of the year 9999: what a datetime can say."""
 _START = re.compile(rf"/start(?:@\w+)?(?: +([A-Za-z0-9_-]{{1,{payloads.START_PAYLOAD_MAX_CHARS}}}))?\s*")
-_NAMELESS = "Без імені"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +292,7 @@ def _contact(message: Node) -> Contact | None:
     )
     return Contact(
         key=str(person_id),
-        name=name or username or _NAMELESS,
+        name=name or username or "",
         username=username,
         phone=own_phone(message, person_id),
         language=short(person.get("language_code"), payloads.WORD_MAX_CHARS),

@@ -103,14 +103,14 @@ def _odd_command(reason: str) -> Exception:
 def token_refused(reason: str) -> Exception:
     """The token does not work (any more)."""
     return CredentialsInvalid(
-        f"Telegram не приймає токен бота ({reason}). Візьміть чинний у @BotFather і збережіть канал знову."
+        f"Telegram не приймає токен бота ({reason}). Візьміть чинний у @BotFather і замініть ключ каналу."
     )
 
 
 def _webhook_in_the_way(_reason: str) -> Exception:
     return ProviderUnavailable(
         "a webhook is set, so nothing can be polled",
-        problem="Для бота встановлено вебхук, тому забирати повідомлення не можна. Збережіть канал ще раз.",
+        problem="Для бота встановлено вебхук, тому забирати повідомлення не можна. Підключіть канал знову.",
     )
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.contract import Account, Connector, Parsed, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
 from msgkit.connector.media_jobs import MediaJobs
 from msgkit.connector.quarantine import Quarantine
+from msgkit.connector.receipts import Receipts
 from msgkit.contracts import topology
 from msgkit.contracts.events import InboundEvent, WebhookReceived
-from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
+from msgkit.runtime.bus import Outgoing, PublishUnknown, PublishUnroutable
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
 from msgkit.runtime.telemetry import current_traceparent
@@ -35,6 +36,13 @@ class NotAccepted(Exception):
         self.outcome = outcome
 
 
+class Road(Protocol):
+    """What makes messages durable in their order: the publisher alone, or the spool in front of it."""
+
+    async def publish_all(self, messages: Sequence[Outgoing], timeout_s: float) -> None:
+        """Raises: PublishUnknown, PublishUnroutable, StoreUnavailable."""
+
+
 class Acceptance:
     """What happens to an authentic update, whichever way it came."""
 
@@ -42,13 +50,19 @@ class Acceptance:
         self,
         *,
         connector: Connector[Any],
-        publisher: Publisher,
+        road: Road,
         quarantine: Quarantine,
         acknowledgements: Acknowledgements | None,
         media: MediaJobs,
+        receipts: Receipts | None = None,
     ) -> None:
+        """
+        Args:
+            receipts: for a messenger whose manifest has the ability `receipts`.
+        """
         self._connector = connector
-        self._publisher = publisher
+        self._road = road
+        self._receipts = receipts
         self._quarantine = quarantine
         self._acknowledgements = acknowledgements
         self._media = media
@@ -66,16 +80,22 @@ class Acceptance:
         if not _travels_whole(parsed.events, request.body):
             messages.append(_journal_entry(request, account))
         try:
-            await self._publisher.publish_all(messages, timeout_s=CONFIRM_SECONDS)
+            await self._road.publish_all(messages, timeout_s=CONFIRM_SECONDS)
         except (PublishUnknown, PublishUnroutable) as exc:
             log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
             raise NotAccepted("bus_unavailable") from exc
+        except StoreUnavailable as exc:
+            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
+            raise NotAccepted("store_unavailable") from exc
         if parsed.acknowledge and self._acknowledgements is not None:
             self._acknowledgements.put(parsed.acknowledge, account)
         try:
-            await self._media.enqueue(parsed.events)
-        except StoreUnavailable as exc:
             # The event is out, its repeat has no effect; without the job its files would be pending for ever.
+            await self._media.enqueue(parsed.events)
+            if parsed.receipts:
+                await self._take_receipts(parsed, account)
+        except StoreUnavailable as exc:
+            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
             raise NotAccepted("store_unavailable") from exc
         if parsed.quarantine is not None:
             try:
@@ -83,7 +103,16 @@ class Acceptance:
             except StoreUnavailable as exc:
                 raise NotAccepted("store_unavailable") from exc
             return parsed, "quarantined"
+        if parsed.receipts and not parsed.events:
+            return parsed, "receipts"
         return parsed, "accepted" if parsed.events else "counted"
+
+    async def _take_receipts(self, parsed: Parsed, account: Account) -> None:
+        if self._receipts is None:
+            # Our bug; a repeat would change nothing.
+            log.error("receipts_without_the_ability", kind=account.kind, fix="abilities.receipts=True")
+            return
+        await self._receipts.take(account, parsed.receipts)
 
     def _parse(self, request: WebhookRequest, account: Account) -> Parsed:
         try:

@@ -190,13 +190,15 @@ class AccountDesk:
         return await self.health(channel_id, tenant_id)
 
     async def apply_settings(self, channel_id: str, tenant_id: str | None, settings: AccountSettings) -> None:
-        """Tell the messenger what the tenant decided.
+        """Tell the messenger what the tenant decided, and keep it for `Account.settings`.
 
         Raises:
             Problem: 422 with the messenger's reason; nothing changed then.
         """
         account = await self._known(channel_id, tenant_id)
         await asked(self._connector.apply_settings(settings, account))
+        if not await self._accounts.keep_settings(channel_id, settings):
+            raise unknown()
         log.info("account_settings_applied", channel_id=channel_id)
 
     async def health(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
@@ -240,11 +242,13 @@ class AccountDesk:
         account = await self._accounts.load(channel_id)
         if account is None:
             await self._sends.fail_channel(channel_id)
+            await self._receiving.forget(channel_id)
             return
         if account.tenant_id != tenant_id:
             raise unknown()
         await self._leave(account)
         await self._sends.fail_channel(channel_id)
+        await self._receiving.forget(channel_id)
         log.info("account_removed", channel_id=channel_id)
 
     async def say_farewell(self, account: Account) -> None:

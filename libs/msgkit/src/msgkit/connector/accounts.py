@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from msgkit.connector.contract import Account, AccountState
 from msgkit.connector.credentials import Keyring
 from msgkit.connector.reach import store_reached
+from msgkit.contracts.internal_api import AccountSettings
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.logs import register_secret
+from msgkit.runtime.logs import get_logger, register_secret
 from msgkit.runtime.mongo import Database, Document, DuplicateKeyError
+
+log = get_logger(__name__)
 
 CACHE_SECONDS = 3.0
 """How long another replica's change may stay unseen."""
@@ -240,6 +245,14 @@ class AccountStore:
         """
         await self._set(channel_id, {"webhook_left": False}, only={"state": "disabled"})
 
+    async def keep_settings(self, channel_id: str, settings: AccountSettings) -> bool:
+        """Remember what the messenger was told of the tenant's decisions; False: no such account.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        return await self._set(channel_id, {"settings": settings.model_dump(mode="json")})
+
     async def refused(self, account: Account, problem: str) -> bool:
         """The messenger refused these credentials; False if there are newer ones, or the account is off.
 
@@ -430,4 +443,18 @@ class AccountStore:
             previous_secret=opened(document[_PREVIOUS], _SECRET) if holds else None,
             is_rotating=is_rotating,
             credentials_rev=document.get("credentials_rev", 0),
+            settings=_settings(channel_id, document.get("settings")),
         )
+
+
+def _settings(channel_id: str, kept: Mapping[str, Any] | None) -> AccountSettings | None:
+    if kept is None:
+        return None
+    try:
+        return AccountSettings.model_validate(kept)
+    except ValidationError as exc:
+        # Of another version of ours: messages must come in all the same. Saving the channel mends it.
+        log.error(  # noqa: TRY400 - the values are the tenant's own words
+            "account_settings_unreadable", channel_id=channel_id, faults=exc.error_count()
+        )
+        return None

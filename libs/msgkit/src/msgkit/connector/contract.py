@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from msgkit.contracts.events import InboundEvent, SendMessage
+from msgkit.contracts.events import Failure, InboundEvent, SendMessage
 from msgkit.contracts.internal_api import AccountSettings
 from msgkit.contracts.manifest import Manifest
+from msgkit.contracts.words import MessageState
 
 AccountState = Literal["pending", "active", "disabled", "disconnected"]
 
@@ -40,6 +41,8 @@ class Account:
     """The new secret is accepted, and the messenger does not know it yet."""
     credentials_rev: int = 0
     """Rises with each change of the credentials: a refusal of older ones says nothing of these."""
+    settings: AccountSettings | None = None
+    """What the tenant decided and the messenger must know, as last applied; None before the first time."""
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
@@ -57,6 +60,24 @@ class WebhookRequest:
     body: bytes
     webhook_id: str
     received_at: datetime
+    query: bytes = b""
+    """The query of the address as it came, without its question mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderReceipt:
+    """What the messenger says later of a message of ours that it took."""
+
+    conversation_id: str
+    provider_id: str
+    """One that a `Receipt` told, or not ours at all: then it has no effect."""
+    state: Literal[MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
+    and_earlier: bool
+    """What was sent in this conversation before it is in this state too."""
+    failure: Failure | None
+    """For `failed`: why."""
+    contact_blocked: bool
+    happened_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +86,8 @@ class Parsed:
 
     `counted` names what is known and not a message. `quarantine` is the reason to keep the raw body for a
     person, if a part of it could not be understood. `reply` is the body the messenger wants back.
-    `acknowledge` goes to `Acknowledges.acknowledge`, one by one, once all of this is durable.
+    `acknowledge` goes to `Acknowledges.acknowledge`, one by one, once all of this is durable. `receipts`
+    need the ability `receipts` in the manifest.
     """
 
     events: tuple[InboundEvent, ...] = ()
@@ -73,6 +95,7 @@ class Parsed:
     quarantine: str | None = None
     reply: bytes = b""
     acknowledge: tuple[str, ...] = ()
+    receipts: tuple[ProviderReceipt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,16 @@ from msgkit.connector.media_store import MediaStore
 from msgkit.connector.polling import Poller
 from msgkit.connector.public_media import public_addresses, public_media_route
 from msgkit.connector.quarantine import Quarantine
+from msgkit.connector.receipts import Receipts
 from msgkit.connector.receiving import PollStore, Receiving
 from msgkit.connector.send_loop import SendLoop
 from msgkit.connector.send_store import SendStore
 from msgkit.connector.settings import IngestSettings
+from msgkit.connector.spool import Spool
 from msgkit.connector.webhook import PublicApp, WebhookDoor
 from msgkit.contracts import topology
 from msgkit.runtime import bus
-from msgkit.runtime.bus import Publisher, PublishUnknown
+from msgkit.runtime.bus import AMQP_ERRORS, Publisher, PublishUnknown
 from msgkit.runtime.health import Health
 from msgkit.runtime.leases import Leases
 from msgkit.runtime.logs import get_logger
@@ -44,6 +46,8 @@ from msgkit.runtime.service import Background, Service
 from msgkit.runtime.tokens import ServiceTokens
 
 log = get_logger(__name__)
+
+_BROKER_AWAY: tuple[type[Exception], ...] = (*AMQP_ERRORS, PublishUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,15 @@ class _Store(Protocol):
         """Make indexes or folders."""
 
 
-def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service:
+def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spool: bool = False) -> Service:
     """Wire an ingest service. Nothing runs before `Service.start`.
 
     Args:
         connector: the messenger.
         settings: read from the environment by the caller.
+        has_spool: for a messenger that repeats a webhook for a short time only: while RabbitMQ is away
+            webhooks are kept in MongoDB. Such a service starts without RabbitMQ, and stays ready without it:
+            what is not ready gets no webhooks, and that is what would lose them.
     """
     manifest = connector.manifest
     name = manifest.service
@@ -77,6 +84,22 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
     membership = Membership(mongo.database, name, settings.instance)
     accounts = AccountStore(mongo.database, settings.credential_keys.keyring())
     quarantine = Quarantine(mongo.database, name)
+    queues = (*topology.sends_queues(name, (manifest.kind,)), *topology.inbound_queues())
+    declare = partial(bus.declare, rabbitmq_url, queues)
+    receipts = Receipts(mongo.database, manifest.kind) if manifest.abilities.receipts else None
+    drainer = Publisher(rabbitmq_url, f"{name} spool")
+    spool = (
+        Spool(
+            mongo.database,
+            kind=manifest.kind,
+            publisher=publisher,
+            drainer=drainer,
+            membership=membership,
+            declare=declare,
+        )
+        if has_spool
+        else None
+    )
     sends = SendStore(mongo.database)
     acknowledgements = (
         Acknowledgements(connector, manifest.kind) if isinstance(connector, Acknowledges) else None
@@ -89,14 +112,16 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         objects=objects,
         inspector=MediaInspector(),
         workspace=Workspace(name),
-        publisher=report_publisher,
+        # Behind the spool: inbox can do nothing with the report of a message that still waits there.
+        publisher=report_publisher if spool is None else spool,
     )
     acceptance = Acceptance(
         connector=connector,
-        publisher=publisher,
+        road=publisher if spool is None else spool,
         quarantine=quarantine,
         acknowledgements=acknowledgements,
         media=media,
+        receipts=receipts,
     )
     door = WebhookDoor(connector=connector, accounts=accounts, acceptance=acceptance)
     polls = PollStore(mongo.database)
@@ -112,7 +137,12 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         receiving=receiving,
     )
     loop = SendLoop(
-        connector=connector, accounts=accounts, sends=sends, publisher=report_publisher, membership=membership
+        connector=connector,
+        accounts=accounts,
+        sends=sends,
+        publisher=report_publisher,
+        membership=membership,
+        receipts=receipts,
     )
 
     async def take_orders(deliveries: Sequence[Delivery]) -> None:
@@ -148,6 +178,8 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         _Part("announcements", announcer.run),
         _Part("health", watch.run),
     ]
+    if spool is not None:
+        parts.append(_Part("spool", spool.run, spool.drain))
     if acknowledgements is not None:
         parts.append(_Part("acknowledgements", acknowledgements.run, acknowledgements.drain))
     if isinstance(connector, Polls):
@@ -163,19 +195,20 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings) -> Service
         )
         parts.append(_Part("polling", poller.run, poller.drain))
     life = _Life(
-        kind=manifest.kind,
-        service=name,
-        rabbitmq_url=rabbitmq_url,
+        declare=declare,
         mongo=mongo,
-        stores=(accounts, quarantine, sends, media),
-        publishers=(publisher, report_publisher),
+        stores=[
+            store for store in (accounts, quarantine, sends, media, receipts, spool) if store is not None
+        ],
+        publishers=(publisher, report_publisher, drainer),
+        spool=spool,
         membership=membership,
         connector=connector,
         parts=parts,
     )
     health = Health()
     health.add("mongodb", mongo.ping)
-    health.add("rabbitmq", partial(_answers, publisher))
+    health.add("rabbitmq", partial(_answers, publisher), is_needed=spool is None)
     public = PublicApp(door, name)
     public.router.routes.append(public_media_route(public_addresses(settings), objects))
     install_problem_handlers(public)
@@ -197,21 +230,20 @@ class _Life:
     def __init__(
         self,
         *,
-        kind: str,
-        service: str,
-        rabbitmq_url: str,
+        declare: Callable[[], Coroutine[Any, Any, None]],
         mongo: Mongo,
         stores: Sequence[_Store],
         publishers: Sequence[Publisher],
+        spool: Spool | None,
         membership: Membership,
         connector: Connector[Any],
         parts: Sequence[_Part],
     ) -> None:
-        self._queues = (*topology.sends_queues(service, (kind,)), *topology.inbound_queues())
-        self._rabbitmq_url = rabbitmq_url
+        self._declare = declare
         self._mongo = mongo
         self._stores = stores
         self._publishers = publishers
+        self._spool = spool
         self._membership = membership
         self._connector = connector
         self._parts = parts
@@ -221,11 +253,23 @@ class _Life:
         await self._mongo.require_replica_set()
         for store in self._stores:
             await store.prepare()
-        await bus.declare(self._rabbitmq_url, self._queues)
-        await self._publishers[0].connect()
+        await self._reach_broker()
         await self._membership.join()
         for part in self._parts:
             self._background.spawn(part.name, part.run())
+
+    async def _reach_broker(self) -> None:
+        """With a spool webhooks can be taken without it; the rest follows when it is there."""
+        try:
+            await self._declare()
+            await self._publishers[0].connect()
+        except _BROKER_AWAY as exc:
+            if self._spool is None:
+                raise
+            log.warning("started_without_rabbitmq", reason=type(exc).__name__, fix="make status")
+        else:
+            if self._spool is not None:
+                self._spool.broker_is_there()
 
     async def drain(self) -> None:
         async with asyncio.TaskGroup() as tasks:

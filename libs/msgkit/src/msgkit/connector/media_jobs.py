@@ -31,12 +31,19 @@ from msgkit.connector.errors import (
 )
 from msgkit.connector.media_store import LEASE_SECONDS, MediaJob, MediaStore, backoff_s
 from msgkit.contracts import topology
-from msgkit.contracts.events import InboundEvent, MediaSettled, MessageEdited, MessageReceived, StoredMedia
+from msgkit.contracts.events import (
+    InboundEvent,
+    MediaSettled,
+    MessageEchoed,
+    MessageEdited,
+    MessageReceived,
+    StoredMedia,
+)
 from msgkit.contracts.ids import derived_id, new_id
 from msgkit.contracts.manifest import Manifest
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
-from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
+from msgkit.runtime.bus import Outgoing, PublishUnknown, PublishUnroutable
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.media import (
@@ -101,6 +108,13 @@ class OpensMedia(Protocol):
         """As `Connector.open_media`."""
 
 
+class TakesReports(Protocol):
+    """Where reports go: the publisher, or the spool, behind which a report cannot pass its message."""
+
+    async def publish(self, message: Outgoing) -> None:
+        """As `Publisher.publish`."""
+
+
 class _Lost(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -146,7 +160,7 @@ class MediaJobs:
         objects: ObjectStore,
         inspector: MediaInspector,
         workspace: Workspace,
-        publisher: Publisher,
+        publisher: TakesReports,
         patience: Patience = PATIENCE,
         clock: Clock = utc_now,
     ) -> None:
@@ -421,7 +435,7 @@ class MediaJobs:
 
 
 def _has_files(event: InboundEvent) -> bool:
-    return isinstance(event, MessageReceived | MessageEdited) and bool(event.content.media)
+    return isinstance(event, MessageReceived | MessageEdited | MessageEchoed) and bool(event.content.media)
 
 
 def _settled(job: MediaJob, stored: StoredMedia | None, reason: Reason | None, now: datetime) -> MediaSettled:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgkit.connector.reach import store_reached
-from msgkit.contracts.events import InboundEvent, MediaSettled, MessageEdited, MessageReceived
+from msgkit.contracts.events import InboundEvent, MediaSettled, MessageEchoed, MessageEdited, MessageReceived
 from msgkit.contracts.ids import attachment_id, inbound_message_id
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.mongo import BulkWriteError, Database, Document, ReturnDocument, StoreUnavailable
@@ -178,7 +178,7 @@ class MediaStore:
 
 
 def _documents(event: InboundEvent, now: datetime) -> list[Document]:
-    if not isinstance(event, MessageReceived | MessageEdited):
+    if not isinstance(event, MessageReceived | MessageEdited | MessageEchoed):
         return []
     message_id = inbound_message_id(event.conversation_id, event.provider_id)
     return [

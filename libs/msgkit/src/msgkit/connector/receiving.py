@@ -18,7 +18,7 @@ SILENT_AFTER = timedelta(minutes=3)
 """A poll comes back at least every half minute; after this nobody polls."""
 _SILENT = (
     "Повідомлення цього каналу зараз ніхто не забирає. Перевірте, чи працює сервіс месенджера, "
-    "і збережіть канал ще раз."
+    "і підключіть канал знову."
 )
 
 
@@ -154,6 +154,14 @@ class Receiving:
             return
         await self._connector.prepare_polling(account)
         await self._polls.begin(account.channel_id)
+
+    async def forget(self, channel_id: str) -> None:
+        """The account is gone.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        await self._polls.forget(channel_id)
 
     async def check(self, account: Account, webhook_url: str) -> ConnectionReport:
         """How the connection is doing now.

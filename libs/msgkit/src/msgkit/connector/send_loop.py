@@ -29,6 +29,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.receipts import Receipts
 from msgkit.connector.send_store import (
     CHANNEL_GONE,
     CHANNEL_OFF,
@@ -143,11 +144,17 @@ class SendLoop:
         sends: SendStore,
         publisher: Publisher,
         membership: Membership,
+        receipts: Receipts | None = None,
         clock: Clock = utc_now,
     ) -> None:
+        """
+        Args:
+            receipts: for a messenger that tells later what became of a message.
+        """
         self._connector = connector
         self._accounts = accounts
         self._sends = sends
+        self._receipts = receipts
         self._publisher = publisher
         self._membership = membership
         self._clock = clock
@@ -163,6 +170,8 @@ class SendLoop:
         self._drained = asyncio.Event()
         self._woken: set[str] = set()
         accounts.on_change(self._on_account_change)
+        if receipts is not None:
+            receipts.on_report(self._tell)
 
     def wake(self, touched: Mapping[str, Iterable[str]]) -> None:
         """Say that conversations of channels have something new."""
@@ -511,8 +520,12 @@ class SendLoop:
             state=outcome.state.value,
             failure=None if outcome.failure is None else outcome.failure.code.value,
         )
-        if not self._reports.full():  # else the sweep finds it in the store
-            self._reports.put_nowait((send.message_id, report))
+        self._tell([(send.message_id, report)])
+
+    def _tell(self, reports: Iterable[tuple[str, Outgoing]]) -> None:
+        for report in reports:
+            if not self._reports.full():  # else the sweep finds it in the store
+                self._reports.put_nowait(report)
 
     async def _report(self) -> None:
         swept_at = 0.0
@@ -546,6 +559,8 @@ class SendLoop:
             return
         try:
             await self._publisher.publish_all([outgoing for _, outgoing in reports])
+            if self._receipts is not None:
+                await self._receipts.catch_up(reports)
             await self._sends.reported(reports)
         except (PublishUnknown, PublishUnroutable, StoreUnavailable) as exc:
             log.warning("reports_not_confirmed", count=len(reports), reason=str(exc))

@@ -415,7 +415,7 @@ class SendStore:
                     {"$max": {"done": send.out_seq}, "$set": {"channel_id": send.channel_id}},
                     upsert=True,
                 )
-        return _outgoing(report)
+        return report_message(report)
 
     # --- reports go out
 
@@ -439,7 +439,7 @@ class SendStore:
                 .sort("report_due", 1)
                 .to_list(limit)
             )
-        return [(str(document["_id"]), _outgoing(document["report"])) for document in found]
+        return [(str(document["_id"]), report_message(document["report"])) for document in found]
 
     async def reported(self, reports: Sequence[tuple[str, Outgoing]]) -> None:
         """Forget confirmed reports. Losing this write only repeats a report that has no second effect.
@@ -564,17 +564,24 @@ def _report(ending: _Ending, outcome: Outcome, now: datetime) -> dict[str, str |
         provider_ids=list(ending.provider_ids),
         failure=outcome.failure,
         contact_blocked=outcome.contact_blocked,
+        is_late_refusal=False,
         happened_at=now,
     )
+    return report_fields(event, ending.traceparent)
+
+
+def report_fields(event: DeliveryReported, traceparent: str | None) -> dict[str, str | None]:
+    """A report as it stands in the document of its send until it is confirmed."""
     return {
         "event_id": event.event_id,
         "routing_key": topology.conversation_key(event.channel_kind, event.conversation_id),
         "body": event.model_dump_json(),
-        "traceparent": ending.traceparent,
+        "traceparent": traceparent,
     }
 
 
-def _outgoing(report: Mapping[str, Any]) -> Outgoing:
+def report_message(report: Mapping[str, Any]) -> Outgoing:
+    """The message that brings such a report to inbox."""
     return Outgoing(
         exchange=topology.INBOUND,
         routing_key=report["routing_key"],

@@ -79,7 +79,9 @@ class WebhookDoor:
             try:
                 account = await self._account(scope["path_params"]["channel_id"])
                 body = await _read_body(scope, receive)
-                request = WebhookRequest(dict(scope["headers"]), body, new_id(), self._clock())
+                request = WebhookRequest(
+                    dict(scope["headers"]), body, new_id(), self._clock(), scope.get("query_string", b"")
+                )
                 status, (reply, outcome) = 200, await self._accept(request, account)
             except _Refused as exc:
                 status, reply, outcome = exc.status, b"", exc.outcome

@@ -27,6 +27,7 @@ class Contact(Frozen):
 
     key: str
     name: str
+    """Empty if the messenger does not say it this time: a name once known stays."""
     username: str | None
     phone: str | None
     language: str | None
@@ -93,6 +94,12 @@ class Content(Frozen):
     """For `unsupported`: the provider's own name of what we cannot show yet."""
 
 
+class OutboundButton(Frozen):
+    text: str
+    action: Literal["reply", "callback", "url", "share_phone", "share_location"]
+    value: str
+
+
 class BusEvent(Frozen):
     event_id: str
     tenant_id: str
@@ -135,6 +142,25 @@ class MessageEdited(InboundEvent):
     content: Content
 
 
+class MessageEchoed(InboundEvent):
+    """A message to the client that inbox did not order: said by the connector, or in the messenger's app.
+
+    It is at the client already, so it is shown as sent, in the place of `sent_at`.
+    """
+
+    type: Literal["message.echoed.v1"]
+    contact: Contact
+    provider_id: str
+    """Unique within the conversation, also among the inbound ones; made up where the messenger has none."""
+    provider_seq: int
+    sent_at: AwareDatetime
+    author_kind: Literal[AuthorKind.OPERATOR, AuthorKind.BOT]
+    """`operator`: a person typed it elsewhere, which silences the bot. `bot`: nobody did."""
+    content: Content
+    buttons: list[list[OutboundButton]]
+    reply_to_provider_id: str | None
+
+
 class ContactAvailability(InboundEvent):
     """The client blocked the bot or came back."""
 
@@ -160,6 +186,11 @@ class DeliveryReported(BusEvent):
     provider_ids: list[str]
     failure: Failure | None
     contact_blocked: bool
+    is_late_refusal: bool
+    """For `failed`: the messenger had taken it, and says later that the client will not see it.
+
+    Such a failure stands above `sent` and below `delivered`.
+    """
     happened_at: AwareDatetime
 
 
@@ -210,6 +241,7 @@ class ConversationPoked(BusEvent):
 Inbound = Annotated[
     MessageReceived
     | MessageEdited
+    | MessageEchoed
     | ContactAvailability
     | DeliveryReported
     | MediaSettled
@@ -230,12 +262,6 @@ class WebhookReceived(Frozen):
     recorded_at: AwareDatetime
     body: str
     """The raw bytes, base64."""
-
-
-class OutboundButton(Frozen):
-    text: str
-    action: Literal["reply", "callback", "url", "share_phone", "share_location"]
-    value: str
 
 
 class OutboundMedia(Frozen):

@@ -41,11 +41,11 @@ every ingest service (audience: its name), under `/internal`:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from msgkit.contracts.events import Frozen
+from msgkit.contracts.events import Frozen, OutboundButton
 from msgkit.contracts.views import (
     BotCommand,
     ChannelSettings,
@@ -62,6 +62,13 @@ TEXT_MAX_CHARS = 20_000
 """Longest text an answer may have before a connector splits it."""
 ATTACHMENTS_MAX = 10
 """Most files of one answer: an album of Telegram."""
+BUTTON_ROWS_MAX = 12
+"""Most rows of buttons under one answer: what a phone shows without scrolling in Viber."""
+BUTTONS_PER_ROW_MAX = 6
+"""Most buttons beside each other: the grid of Viber; Telegram takes 8."""
+BUTTON_TEXT_MAX_CHARS = 64
+BUTTON_VALUE_MAX_CHARS = 2_048
+"""An address, or what comes back when the client presses; a connector may take less."""
 
 
 class Strict(BaseModel):
@@ -86,12 +93,33 @@ class UploadedFile(Strict):
     duration_s: float | None
 
 
+class RequestedButton(OutboundButton):
+    """A button as asked for. `value` is an http(s) address, or what comes back, or nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = Field(min_length=1, max_length=BUTTON_TEXT_MAX_CHARS, pattern=r"\S")
+    value: str = Field(default="", max_length=BUTTON_VALUE_MAX_CHARS)
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if self.action == "url" and not self.value.lower().startswith(("https://", "http://")):
+            raise ValueError("the value of a url button must be an address that begins with https://")
+        if self.action == "callback" and not self.value:
+            raise ValueError("a callback button needs a value: it comes back when the client presses")
+        return self
+
+
+ButtonRow = Annotated[list[RequestedButton], Field(min_length=1, max_length=BUTTONS_PER_ROW_MAX)]
+
+
 class SendRequest(Strict):
-    """An answer or a note: a text, files, or both."""
+    """An answer or a note: a text, files, or both; an answer may carry buttons, a note may not."""
 
     client_msg_id: str = Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     text: str = Field(default="", max_length=TEXT_MAX_CHARS)
     attachments: list[UploadedFile] = Field(default=[], max_length=ATTACHMENTS_MAX)
+    buttons: list[ButtonRow] = Field(default=[], max_length=BUTTON_ROWS_MAX)
     reply_to: str | None = Field(default=None, max_length=64)
     seen_n: int | None = Field(default=None, ge=0, le=2**53)
     force: bool = False

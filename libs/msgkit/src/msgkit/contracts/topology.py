@@ -70,6 +70,12 @@ def channel_key(kind: str, channel_id: str) -> str:
     return f"{kind}.p{partition_of(channel_id):02d}"
 
 
+def partition_of_key(routing_key: str) -> int | None:
+    """The partition a key of the above names; None for a key without one, e.g. of the journal."""
+    head, _, number = routing_key.rpartition(".p")
+    return int(number) if head and number.isdigit() else None
+
+
 def facts_key(partition: int | None) -> str:
     return "inbox.beside" if partition is None else f"inbox.p{partition:02d}"
 

@@ -54,7 +54,7 @@ class MessageState(StrEnum):
     FAILED = "failed"
 
 
-STATE_RANK: Final[dict[MessageState, int]] = {
+STATE_RANK: Final[dict[MessageState, float]] = {
     MessageState.QUEUED: 0,
     MessageState.SENDING: 1,
     MessageState.FAILED: 2,
@@ -64,6 +64,8 @@ STATE_RANK: Final[dict[MessageState, int]] = {
     MessageState.READ: 6,
 }
 """A state only rises. `failed` and `unknown` stand below `sent`: a later receipt proves them wrong."""
+LATE_REFUSAL_RANK: Final = 4.5
+"""`failed` after the messenger had taken it: only a receipt of the client's own device proves it wrong."""
 
 
 class Handler(StrEnum):

@@ -27,15 +27,24 @@ class Health:
     def __init__(self) -> None:
         self.draining = False
         self._checks: dict[str, Check] = {}
+        self._told_only: set[str] = set()
         self._results: dict[str, bool] = {}
         self._checked_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    def add(self, name: str, check: Check) -> None:
-        """Readiness needs this check to return True; an exception or 2 seconds of silence count as False."""
+    def add(self, name: str, check: Check, *, is_needed: bool = True) -> None:
+        """Readiness needs this check to return True; an exception or 2 seconds of silence count as False.
+
+        Args:
+            name: as shown.
+            check: asked at most twice a second.
+            is_needed: False for what is told and does not decide: work can be done without it.
+        """
         if name in self._checks:
             raise ValueError(f"Readiness already has a check named {name!r}; give this one another name.")
         self._checks[name] = check
+        if not is_needed:
+            self._told_only.add(name)
 
     async def results(self) -> dict[str, bool]:
         """All checks, run side by side; at most half a second old."""
@@ -46,6 +55,10 @@ class Health:
                 self._results = dict(zip(names, values, strict=True))
                 self._checked_at = time.monotonic()
             return self._results
+
+    async def is_ready(self) -> bool:
+        """Whether everything that is needed is there."""
+        return all(works for name, works in (await self.results()).items() if name not in self._told_only)
 
     def router(self) -> APIRouter:
         """GET /health/live and /health/ready."""
@@ -60,7 +73,7 @@ class Health:
             if self.draining:
                 return JSONResponse({"status": "draining", "checks": {}}, 503)
             checks = await self.results()
-            is_ready = all(checks.values())
+            is_ready = await self.is_ready()
             status = "ready" if is_ready else "not_ready"
             return JSONResponse({"status": status, "checks": checks}, 200 if is_ready else 503)
 

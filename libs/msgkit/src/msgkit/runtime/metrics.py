@@ -131,6 +131,26 @@ media_seconds = Histogram(
 )
 
 
+receipts_total = Counter(
+    "rozmova_receipts_total",
+    "What messengers said later of our messages: placed, or parked because nobody knows the id",
+    ["kind", "state", "outcome"],
+    registry=REGISTRY,
+)
+spool_rows = Gauge(
+    "rozmova_spool_rows",
+    "Webhooks that wait in MongoDB for RabbitMQ, in the partitions of this replica",
+    ["kind"],
+    registry=REGISTRY,
+)
+spool_oldest_seconds = Gauge(
+    "rozmova_spool_oldest_seconds",
+    "Age of the oldest webhook in the spool, in the partitions of this replica",
+    ["kind"],
+    registry=REGISTRY,
+)
+
+
 class _MetricsApp:
     """A class, because Starlette would call a plain function with a request."""
 

@@ -204,7 +204,7 @@ class _Process:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READY_SECONDS):
                 # Asked, not told: a check is a question to MongoDB or RabbitMQ.
-                while not (self._end.is_set() or all((await health.results()).values())):  # noqa: ASYNC110
+                while not (self._end.is_set() or await health.is_ready()):  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_SECONDS)
 
     async def _start(self, service: Service) -> bool:

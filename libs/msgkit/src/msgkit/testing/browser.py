@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx2
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright
@@ -22,6 +23,10 @@ FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+SHOWN_WITHIN_S: Final = 15.0
+"""How long a phone may wait for what our side says, on a busy machine."""
 
 
 class ChromiumMissing(Exception):
@@ -49,12 +54,12 @@ def new_context(browser: Browser, *, width: int = 1440, height: int = 900) -> Br
 
 
 class ClientPhone:
-    """A new client of the salon's bot."""
+    """A new client of one of the salon's bots, that at Telegram unless another channel is named."""
 
-    def __init__(self, system: System, http: httpx2.Client) -> None:
+    def __init__(self, system: System, http: httpx2.Client, channel: dict[str, Any] | None = None) -> None:
         self._http = http
         self.id = new_client()
-        self._base = f"/control/{system.channels['salon']['id']}/clients/{self.id}"
+        self._base = f"/control/{(channel or system.channels['salon'])['id']}/clients/{self.id}"
 
     def do(self, action: str, **body: Any) -> dict[str, Any]:
         answer = self._http.post(f"{self._base}/{action}", json=body)
@@ -63,6 +68,15 @@ class ClientPhone:
 
     def shows(self) -> list[dict[str, Any]]:
         return list(self._http.get(f"{self._base}/messages").json())
+
+    def open(self) -> dict[str, Any]:
+        """Open the chat, where the messenger tells of that; returns the welcome that appears."""
+        self.do("open")
+        deadline = time.monotonic() + SHOWN_WITHIN_S
+        while not (shown := self.shows()):
+            assert time.monotonic() < deadline, "no welcome appeared on the phone"
+            time.sleep(0.05)  # pace: polls a state with a deadline
+        return shown[0]
 
     def got(self) -> list[dict[str, Any]]:
         """What our side sent to this phone, in order."""
@@ -87,8 +101,13 @@ class Operator:
         self.page.on("pageerror", lambda error: self._said.append(str(error)))
         account = system.account(login)
         self.name = account.name
+        self._account = account
         self.page.goto(system.gateway_url)
-        form = self.page.get_by_test_id("login-form")
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Fill the form on the screen."""
+        account, form = self._account, self.page.get_by_test_id("login-form")
         form.wait_for()
         form.locator("input").nth(0).fill(account.login)
         form.locator("input").nth(1).fill(account.password)
@@ -120,6 +139,17 @@ class Operator:
         self.page.get_by_test_id("chat-menu").click()
         self.page.get_by_role("menuitem", name=action).click()
 
+    def into_channels(self) -> None:
+        """The administrator's screen."""
+        self.page.get_by_role("button", name="Обліковий запис").click()
+        self.page.get_by_role("menuitem", name="Канали").click()
+        self.page.get_by_test_id("channels").wait_for()
+
+    def wear(self, theme: Literal["light", "dark"]) -> None:
+        """The colours of the window; whoever wears them already need not change."""
+        if self.page.evaluate("document.documentElement.dataset.mantineColorScheme") != theme:
+            self.page.get_by_role("button", name="Тема:").click()
+
     def hold_uploads(self) -> None:
         """Files leave the window but never arrive, as in a network that has just gone silent."""
         self.page.route("**/api/v1/uploads", lambda _: None)
@@ -138,6 +168,29 @@ class Operator:
             }""",
             [name, mime, content if isinstance(content, int) else list(content)],
         )
+
+
+def accessibility_faults(page: Page, axe: Path) -> list[str]:
+    """What axe-core finds wrong with the page as it is now, one line each; best practice included.
+
+    Its text is evaluated by the debugger: the page's strict policy for scripts stays as it is.
+
+    Args:
+        axe: the file axe.min.js.
+    """
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(axe.read_text())
+    found = page.evaluate(
+        r"""async () => {
+            const { violations } = await axe.run(document, { resultTypes: ['violations'] })
+            return violations.map(({ id, impact, nodes }) => {
+                const places = nodes.slice(0, 3).map(({ target, html, failureSummary }) =>
+                    `${target} ${html.slice(0, 160)} ${failureSummary.split(/\s*\n\s*/).slice(1, 2)}`)
+                return `${impact} ${id}: ${places.join(' | ')}`
+            })
+        }"""
+    )
+    return [str(line) for line in found]
 
 
 def keep_picture(page: Page, name: str) -> None:

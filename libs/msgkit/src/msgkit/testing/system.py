@@ -30,9 +30,13 @@ READY_WITHIN_S = 60.0
 _POLL_S = 0.05
 
 SERVICES = ("inbox", "ingest-telegram", "gateway")
+"""What every test of the whole needs; further messengers are named by those that speak them."""
+MESSENGERS = {"ingest-telegram": ("telegram_bot", ""), "ingest-viber": ("viber_bot", "/viber")}
+"""Service → its kind, and where below the sandbox's address its API begins."""
 _PACKAGES = {
     "inbox": "inbox",
     "ingest-telegram": "ingest_telegram",
+    "ingest-viber": "ingest_viber",
     "gateway": "gateway",
     "sandbox": "sandbox",
 }
@@ -76,6 +80,10 @@ BOTS = {
 }
 
 
+VIBER_BOT = {"token": "4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f", "name": "Мавка", "uri": "mavka"}
+"""The salon's bot at Viber."""
+VIBER_WELCOME = {"text": "Вітаємо в «Мавці»!", "buttons": [{"text": "Записатися", "value": "Запис"}]}
+"""What it says to whoever opens the chat."""
 SPARE_BOT = {
     "token": "7000000003:AAspare-bot-of-the-sandbox-0123456789",
     "username": "kalyna_bot",
@@ -124,6 +132,9 @@ class System:
         self.mongodb = MongoServer(self.folder / "mongodb")
         self.channels: dict[str, dict[str, Any]] = {}
         """tenant → its Telegram channel."""
+        self.viber: dict[str, Any] = {}
+        """The salon's Viber channel, if ingest-viber runs."""
+        self.viber_url = ""
         self.parts: dict[str, _Part] = {}
         self.gateway_url = ""
         self.sandbox_url = ""
@@ -150,7 +161,11 @@ class System:
         self.wait_ready(without=without)
         if channels:
             for tenant, bot in BOTS.items():
-                self.channels[tenant] = self._create_channel(tenant, bot["token"])
+                self.channels[tenant] = self.connect_channel(tenant, "ingest-telegram", bot["token"])
+            if "ingest-viber" in services:
+                self.viber = self.connect_channel(
+                    "salon", "ingest-viber", VIBER_BOT["token"], {"welcome": VIBER_WELCOME}
+                )
 
     def stop(self, *, drain: bool = False) -> None:
         """End every part; with `drain` the services end by SIGTERM, else at once."""
@@ -240,7 +255,7 @@ class System:
         return self.parts[name].ready_url.removesuffix("/health/ready")
 
     def _plan(self, services: Sequence[str]) -> None:
-        keys = {name: secrets.token_bytes(32) for name in SERVICES}
+        keys = {name: secrets.token_bytes(32) for name in {*SERVICES, *services}}
         public = {name: _public_key(seed) for name, seed in keys.items()}
         session_key = _b64(secrets.token_bytes(32))
         credential_keys = json.dumps({"primary": "k1", "keys": {"k1": _b64(secrets.token_bytes(32))}})
@@ -255,6 +270,7 @@ class System:
             {
                 "ROZMOVA_PUBLIC_PORT": str(sandbox_port),
                 "ROZMOVA_SANDBOX_BOTS": json.dumps([*BOTS.values(), SPARE_BOT]),
+                "ROZMOVA_SANDBOX_VIBER_BOTS": json.dumps([VIBER_BOT]),
                 "ROZMOVA_SANDBOX_RETRY_DIVISOR": "10",
             },
             self.sandbox_url,
@@ -289,11 +305,14 @@ class System:
                 if service == "inbox":
                     inbox_url = inbox_url or internal_url
                 if service == "ingest-telegram":
-                    self.ingest_url = self.ingest_url or public_url
+                    self.ingest_url = public_url
+                if service == "ingest-viber":
+                    self.viber_url = public_url
+                if service in MESSENGERS:
                     environment |= {
                         "ROZMOVA_PUBLIC_PORT": str(public_port),
-                        "ROZMOVA_PUBLIC_URL": self.ingest_url,
-                        "ROZMOVA_API_BASES": json.dumps([self.sandbox_url]),
+                        "ROZMOVA_PUBLIC_URL": public_url,
+                        "ROZMOVA_API_BASES": json.dumps([self.sandbox_url + MESSENGERS[service][1]]),
                         "ROZMOVA_CREDENTIAL_KEYS": credential_keys,
                     }
                 if service == "gateway":
@@ -324,7 +343,15 @@ class System:
         part = self.parts[name]
         part.process.start(part.argv, env=part.environment, cwd=self.folder)
 
-    def _create_channel(self, tenant: str, token: str) -> dict[str, Any]:
+    def connect_channel(
+        self, tenant: str, service: str, token: str, settings: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Connect a bot of the sandbox as the tenant's administrator would; returns the channel.
+
+        Raises:
+            ServerFailed: the gateway refuses it, or hears of no such connector in time.
+        """
+        kind, path = MESSENGERS[service]
         admin = next(a for a in ACCOUNTS if a.tenant == tenant and "admin" in a.roles)
         login = _post(
             f"{self.gateway_url}/api/v1/auth/login", {"login": admin.login, "password": admin.password}
@@ -335,11 +362,11 @@ class System:
                 return _post(
                     f"{self.gateway_url}/api/v1/channels",
                     {
-                        "kind": "telegram_bot",
-                        "title": f"Telegram {tenant}",
+                        "kind": kind,
+                        "title": f"{kind.partition('_')[0].title()} {tenant}",
                         "credentials": {"token": token},
-                        "api_base": self.sandbox_url,
-                        "settings": {"roles": ["admin", "reception"]},
+                        "api_base": self.sandbox_url + path,
+                        "settings": {"roles": ["admin", "reception"], **(settings or {})},
                     },
                     login["access_token"],
                 )

@@ -15,7 +15,14 @@ from msgkit.runtime.problems import Problem
 
 
 def routes(
-    inbox: Inbox, store: Store, channels: Channels, manifests: Manifests, live: Live, guards: Guards
+    inbox: Inbox,
+    store: Store,
+    channels: Channels,
+    manifests: Manifests,
+    live: Live,
+    guards: Guards,
+    *,
+    upload_max_bytes: int,
 ) -> APIRouter:
     router = APIRouter(tags=["me"])
 
@@ -44,6 +51,7 @@ def routes(
             settings=await store.settings(session.tenant_id, session.user_id),
             counters=counters,
             channels=[to_channel_out(known[id_], manifests) for id_ in sorted(allowed)],
+            upload_max_bytes=upload_max_bytes,
             epoch=epoch,
             pos=start.pos,
             id=start.id or None,

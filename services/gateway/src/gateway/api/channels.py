@@ -35,6 +35,7 @@ def routes(desk: ChannelDesk, guards: Guards) -> APIRouter:
                 available=manifests.is_here(known.manifest.kind),
                 abilities=known.manifest.abilities,
                 limits=manifests.limits(known.manifest.kind),
+                limit_units=manifests.limit_units(known.manifest.kind),
                 reply_window_hours=known.manifest.reply_window_hours,
                 credentials_schema=known.manifest.credentials_schema,
             )

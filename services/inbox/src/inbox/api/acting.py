@@ -15,6 +15,7 @@ from inbox.conversations import Conversations, Refused
 from inbox.domain import (
     Assign,
     Author,
+    Button,
     Claim,
     DeleteAnswer,
     Handling,
@@ -68,6 +69,10 @@ def dialogue_commands(
             client_msg_id=body.client_msg_id,
             text=body.text,
             attachments=tuple(_upload(file) for file in body.attachments),
+            buttons=tuple(
+                tuple(Button(button.text, button.action, button.value) for button in row)
+                for row in body.buttons
+            ),
             reply_to=body.reply_to,
             seen_n=body.seen_n,
             force=body.force,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import astuple
 from typing import Final
 
+from inbox.domain.changes import is_success
 from inbox.domain.commands import (
     NOTHING,
     Decision,
@@ -17,10 +19,14 @@ from inbox.domain.commands import (
     Resolve,
     Retry,
     Upload,
+    is_refused_late,
     order_id,
     order_of,
     reply_message_id,
+    reported_rank,
+    status_key,
 )
+from inbox.domain.echoes import parked_echoes
 from inbox.domain.events import (
     AnswerDeleted,
     AnswerOrdered,
@@ -91,13 +97,15 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
         events.append(TakenOver(dedupe_id=cause, by=by, cancelled=state.bot_queued))
         events.append(line(state, moment, cause, TAKEN_OVER_LINE.format(by.name)))
         n += 1
+    waiting = parked_echoes(state, moment, n - 1)
+    events += waiting.events
     target = state.messages.get(command.reply_to) if command.reply_to is not None else None
     assert state.contact is not None  # a conversation with messages has its contact
     events.append(
         AnswerOrdered(
             dedupe_id=key,
             message_id=message_id,
-            n=n,
+            n=waiting.n + 1,
             out_seq=state.out_seq + 1,
             author=command.author,
             client_msg_id=command.client_msg_id,
@@ -109,6 +117,7 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
             quote=None if target is None else quote_of(target),
             reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
             attachments=attachments,
+            buttons=command.buttons,
         )
     )
     return tuple(events)
@@ -126,6 +135,8 @@ def _refuse_reply(  # noqa: PLR0911  # one line per reason
     if command.reply_to is not None and command.reply_to not in state.messages:
         return Refusal(422, "reply_to_not_found", "У цьому чаті немає повідомлення, на яке ви відповідаєте.")
     if command.note:
+        if command.buttons:
+            return Refusal(422, "invalid", "Нотатка не має кнопок: клієнт її не бачить. Приберіть кнопки.")
         return None
     refusal = _refuse_sending(state, door)
     if refusal is not None:
@@ -154,7 +165,10 @@ def _refuse_sending(state: Known, door: Door) -> Refusal | None:
 def body_hash(command: PostReply) -> str:
     """What must be equal for a repeat of a send; what its author had seen is not part of it."""
     files = [upload.id for upload in command.attachments]
-    words = json.dumps([command.text, command.reply_to, command.note, files], ensure_ascii=False)
+    said: list[object] = [command.text, command.reply_to, command.note, files]
+    if command.buttons:
+        said.append([[astuple(button) for button in row] for row in command.buttons])
+    words = json.dumps(said, ensure_ascii=False)
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
@@ -176,28 +190,37 @@ def _attachment(message_id: str, upload: Upload) -> Attachment:
 
 
 def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
-    """What became of an attempt. A success counts whichever attempt had it; the rest only of the last one."""
+    """What became of an attempt. A success counts whichever attempt had it; the rest only of the last one.
+
+    What the messenger took and refuses later has failed: only the client's own device proves that wrong.
+    """
     message_id, attempt = order_of(command.message_id)
     message = state.messages.get(message_id)
     if message is None or message.direction is not Direction.OUT:
         return Refusal(404, "message_not_found", "Звіт про повідомлення, якого немає в цьому чаті.")
     events: list[Event] = []
+    has_it = is_success(command.state)
     # A report on an attempt we have not heard of will lose the race for the version and be decided again.
-    known = MessageState.QUEUED if attempt > message.attempt else message.state
-    counts = attempt >= message.attempt or is_success(command.state)
-    if counts and STATE_RANK[command.state] > STATE_RANK[known]:
+    known = STATE_RANK[MessageState.QUEUED] if attempt > message.attempt else message.rank
+    is_undone = command.state is MessageState.SENT and attempt in message.refused
+    counts = (has_it and not is_undone) or (not has_it and attempt >= message.attempt)
+    rises = counts and reported_rank(command) > known
+    # What the messenger refuses late must be known even of an attempt that another one has followed.
+    is_news = is_refused_late(command) and attempt not in message.refused and attempt < message.attempt
+    if rises or is_news:
         failure = command.failure
         events.append(
             DeliveryChanged(
-                dedupe_id=f"status:{command.message_id}:{STATE_RANK[command.state]}",
+                dedupe_id=status_key(command),
                 message_id=message.id,
                 state=command.state,
                 provider_ids=tuple(command.provider_ids),
                 failure=None if failure is None else Fault(failure.code, failure.text),
                 attempt=attempt,
+                is_late_refusal=is_refused_late(command),
             )
         )
-        if attempt < message.attempt and known is MessageState.QUEUED:
+        if rises and attempt < message.attempt and message.state is MessageState.QUEUED:
             # The client has it after all: what still waits must not bring it twice.
             order = order_id(message.id, message.attempt)
             events.append(SendsCancelled(dedupe_id=f"cancel:{order}", order_ids=(order,)))
@@ -206,11 +229,6 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     if command.contact_blocked and not state.blocked and not is_old:
         events.append(block(state, f"blocked-by:{command.message_id}", happened_at, moment))
     return tuple(events)
-
-
-def is_success(state: MessageState) -> bool:
-    """Whether the client has it."""
-    return STATE_RANK[state] >= STATE_RANK[MessageState.SENT]
 
 
 def retry(state: Known, command: Retry, door: Door) -> Decision:
@@ -297,5 +315,6 @@ def _reorder(state: Known, message: Message, by: Person, door: Door) -> Decision
             text=message.body.text,
             reply_to_provider_id=message.reply_to_provider_id,
             attachments=message.body.attachments,
+            buttons=message.buttons,
         ),
     )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from inbox.domain.events import (
     AnswerDeleted,
+    AnswerEchoed,
     AnswerOrdered,
     AnswerReordered,
     AttachmentSettled,
@@ -21,17 +22,18 @@ from inbox.domain.events import (
     MessageCame,
     NoteWritten,
 )
-from inbox.domain.state import Author, Known, Person
+from inbox.domain.state import Author, Buttons, Known, Person
 from msgkit.contracts.events import (
     ContactAvailability,
     DeliveryReported,
     MediaSettled,
+    MessageEchoed,
     MessageEdited,
     MessageReceived,
 )
 from msgkit.contracts.ids import derived_id, inbound_message_id
 from msgkit.contracts.values import dataclass
-from msgkit.contracts.words import STATE_RANK, MessageKind, Status
+from msgkit.contracts.words import LATE_REFUSAL_RANK, STATE_RANK, MessageKind, MessageState, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class PostReply:
     client_msg_id: str
     text: str
     attachments: tuple[Upload, ...] = ()
+    buttons: Buttons = ()
     reply_to: str | None = None
     seen_n: int | None = None
     force: bool = False
@@ -142,7 +145,7 @@ class DeleteAnswer:
     by: Person
 
 
-Fact = MessageReceived | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled
+Fact = MessageReceived | MessageEchoed | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled
 Handling = SetStatus | Claim | TakeOver | Assign | Release | ReturnToBot
 """What is done to a chat as a whole."""
 Mending = Retry | Resolve | DeleteAnswer
@@ -187,6 +190,20 @@ def order_of(id_: str) -> tuple[str, int]:
     return message_id, int(attempt) if attempt.isascii() and attempt.isdigit() else 1
 
 
+def reported_rank(report: DeliveryReported) -> float:
+    """How far up the state of a report is."""
+    return LATE_REFUSAL_RANK if is_refused_late(report) else STATE_RANK[report.state]
+
+
+def is_refused_late(report: DeliveryReported) -> bool:
+    """Whether it takes back what the messenger had taken."""
+    return report.is_late_refusal and report.state is MessageState.FAILED
+
+
+def status_key(report: DeliveryReported) -> str:
+    return f"status:{report.message_id}:{reported_rank(report):g}"
+
+
 def media_key(attachment_id: str) -> str:
     return f"media:{attachment_id}"
 
@@ -194,7 +211,7 @@ def media_key(attachment_id: str) -> str:
 def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per command
     """The key under which this command may take effect only once; None if its state decides alone."""
     match command:
-        case MessageReceived():
+        case MessageReceived() | MessageEchoed():
             return came_key(command.conversation_id, command.provider_id)
         case MessageEdited():
             # The provider's clock is too coarse to tell two edits of one second apart; the content does.
@@ -204,7 +221,7 @@ def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per 
         case ContactAvailability():
             return f"availability:{command.event_id}"
         case DeliveryReported():
-            return f"status:{command.message_id}:{STATE_RANK[command.state]}"
+            return status_key(command)
         case MediaSettled():
             return media_key(command.attachment_id)
         case PostReply():
@@ -213,7 +230,9 @@ def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per 
             return None
 
 
-def referenced_ids(conversation_id: str, command: Command) -> tuple[str, ...]:
+def referenced_ids(  # noqa: PLR0911  # one line per command
+    conversation_id: str, command: Command
+) -> tuple[str, ...]:
     """The messages `decide` must have in hand to decide this command."""
     match command:
         case MessageEdited():
@@ -224,11 +243,22 @@ def referenced_ids(conversation_id: str, command: Command) -> tuple[str, ...]:
             return (command.message_id,)
         case MessageReceived() if command.reply_to_provider_id is not None:
             return (inbound_message_id(conversation_id, command.reply_to_provider_id),)
+        case MessageEchoed():
+            echo = inbound_message_id(conversation_id, command.provider_id)
+            replied = command.reply_to_provider_id
+            return (echo,) if replied is None else (echo, inbound_message_id(conversation_id, replied))
         case PostReply():
             own = reply_message_id(conversation_id, command.author.id or "", command.client_msg_id)
             return (own,) if command.reply_to is None else (own, command.reply_to)
         case _:
             return ()
+
+
+def referenced_provider_ids(fact: Fact) -> tuple[str, ...]:
+    """The messenger's ids of what may be answers of ours, which have ids of their own here."""
+    replied = fact.reply_to_provider_id if isinstance(fact, MessageReceived | MessageEchoed) else None
+    found = () if replied is None else (replied,)
+    return (*found, fact.provider_id) if isinstance(fact, MessageEchoed) else found
 
 
 def is_behind(state: Known, fact: Fact) -> bool:
@@ -270,7 +300,7 @@ def touched_ids(events: Iterable[Event]) -> tuple[set[str], set[str]]:
     return created, changed - created
 
 
-_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, NoteWritten, LineWritten, ContactBlocked)
+_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, AnswerEchoed, NoteWritten, LineWritten, ContactBlocked)
 _CHANGES_A_MESSAGE: Final = (
     Edited,
     DeliveryChanged,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inbox.domain import answers, arrivals, handling
+from inbox.domain import answers, arrivals, echoes, handling
 from inbox.domain.commands import (
     Command,
     Decision,
@@ -18,6 +18,7 @@ from msgkit.contracts.events import (
     ContactAvailability,
     DeliveryReported,
     MediaSettled,
+    MessageEchoed,
     MessageEdited,
     MessageReceived,
 )
@@ -38,6 +39,8 @@ def decide(  # noqa: PLR0911  # one line per command
     match command:
         case MessageReceived():
             return arrivals.receive(state, command, moment, door)
+        case MessageEchoed():
+            return echoes.echo(state, command, moment)
         case MessageEdited():
             return arrivals.edit(state, command)
         case ContactAvailability():

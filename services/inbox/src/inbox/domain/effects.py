@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from inbox.domain.answers import is_success
+from inbox.domain import changes
 from inbox.domain.commands import Moment
 from inbox.domain.events import (
     AnswerDeleted,
+    AnswerEchoed,
     AnswerOrdered,
     AnswerReordered,
     Assigned,
@@ -24,6 +25,7 @@ from inbox.domain.events import (
     ContactBlocked,
     ContactReturned,
     DeliveryChanged,
+    EchoParked,
     Edited,
     EditParked,
     Event,
@@ -40,31 +42,25 @@ from inbox.domain.events import (
 )
 from inbox.domain.state import (
     Arrival,
-    Attachment,
     Author,
-    Body,
     Draft,
     Episode,
-    LastLine,
     Message,
     Person,
     State,
-    Version,
 )
 from msgkit.contracts.words import (
-    STATE_RANK,
-    AttachmentState,
     AuthorKind,
     Direction,
     Handler,
-    MessageKind,
     MessageState,
     Status,
 )
 
 PARKED_EDITS: Final = 100
 """Edits kept for messages that have not come; the oldest give way."""
-DELETED_LINE: Final = "Повідомлення видалено"
+PARKED_ECHOES: Final = 10
+"""Echoes kept until somebody says something; the oldest give way."""
 RECENT_ARRIVALS: Final = 8
 """Inbound messages of the last two seconds remembered for the order within one second of the provider."""
 
@@ -114,7 +110,7 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
         tenant_id=draft.tenant_id,
         channel_id=draft.channel_id,
         conversation_id=draft.id,
-        request_id=_request_id(draft),
+        request_id=changes.request_id(draft),
         n=event.n,
         in_seq=in_seq,
         pos_at=event.pos_at,
@@ -132,10 +128,7 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
         late=event.late,
         pressed=event.pressed,
     )
-    if draft.parked_edits:
-        draft.parked_edits = tuple(
-            edit for edit in draft.parked_edits if edit.provider_id != event.provider_id
-        )
+    _forget_parked(draft, event.provider_id)
     draft.contact = event.contact
     if draft.status is Status.WAITING:
         draft.status = Status.OPEN
@@ -156,20 +149,7 @@ def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Ar
 
 
 def _on_edited(draft: Draft, event: Edited, moment: Moment) -> None:
-    message = draft.messages[event.message_id]
-    since = message.edited_at or message.provider_time
-    versions = [*message.versions, Version(message.body.text, since)]
-    told = Version(event.body.text, event.edited_at)
-    if told in versions:
-        changed = message
-    elif message.edited_at is None or event.edited_at >= message.edited_at:
-        changed = replace(
-            message, body=event.body, edited_at=event.edited_at, versions=tuple(versions), rev=moment.v
-        )
-    else:  # an older edit came later: it belongs to the past
-        past = sorted([*message.versions, told], key=lambda version: version.at)
-        changed = replace(message, versions=tuple(past), rev=moment.v)
-    _change(draft, changed)
+    _change(draft, changes.edited(draft.messages[event.message_id], event, moment))
 
 
 def _on_edit_parked(draft: Draft, event: EditParked, _moment: Moment) -> None:
@@ -177,7 +157,7 @@ def _on_edit_parked(draft: Draft, event: EditParked, _moment: Moment) -> None:
 
 
 def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> None:
-    message = _own_message(
+    message = changes.own_message(
         draft,
         moment,
         id_=event.message_id,
@@ -185,7 +165,7 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         pos_at=event.pos_at,
         direction=Direction.OUT,
         author=event.author,
-        body=_own_body(event.text, event.attachments),
+        body=changes.own_body(event.text, event.attachments),
         state=MessageState.QUEUED,
     )
     message = replace(
@@ -195,42 +175,93 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         reply_to=event.reply_to,
         quote=event.quote,
         reply_to_provider_id=event.reply_to_provider_id,
+        buttons=event.buttons,
     )
     _add(draft, message, moment)
     draft.out_seq = event.out_seq
     draft.ours_pos_at = event.pos_at
-    if draft.last_answer_by != event.author.id:
-        draft.other_answer_n = draft.last_answer_n
-    draft.last_answer_n = event.n
-    draft.last_answer_by = event.author.id
+    _note_author(draft, event.author.id, event.n)
     if event.author.kind is not AuthorKind.OPERATOR:
         draft.bot_queued = (*draft.bot_queued, message.id)
         return
-    if draft.request is not None and draft.request.first_reply_at is None:
-        draft.request = replace(draft.request, first_reply_at=moment.at)
-    draft.handler = Handler.OPERATOR
+    _note_reply(draft, moment)
     draft.answered_seq = draft.in_seq
     if draft.assignee is None:
         _hold(draft, Person(event.author.id or "", event.author.name or ""), moment)
 
 
+def _on_answer_echoed(draft: Draft, event: AnswerEchoed, moment: Moment) -> None:
+    message = changes.own_message(
+        draft,
+        moment,
+        id_=event.message_id,
+        n=event.n,
+        pos_at=event.pos_at,
+        direction=Direction.OUT,
+        author=event.author,
+        body=event.body,
+        state=MessageState.SENT,
+    )
+    message = replace(
+        message,
+        provider_time=event.provider_time,
+        provider_ids=(event.provider_id,),
+        late=event.late,
+        reply_to=event.reply_to,
+        quote=event.quote,
+        buttons=event.buttons,
+    )
+    _forget_parked(draft, event.provider_id)
+    if draft.contact is None:
+        # What the client's own messages say of them is better.
+        draft.contact = event.contact
+    _add(draft, message, moment)
+    draft.ours_pos_at = _later(draft.ours_pos_at, event.pos_at)
+    if event.author.kind is not AuthorKind.OPERATOR:
+        return
+    _note_author(draft, event.author.id, event.n)
+    _note_reply(draft, moment)
+    if all(arrival.provider_time <= event.provider_time for arrival in draft.arrivals):
+        draft.answered_seq = draft.in_seq
+
+
+def _on_echo_parked(draft: Draft, event: EchoParked, _moment: Moment) -> None:
+    # By its id: an echo is parked again when a file of it settles.
+    parked = {one.provider_id: one for one in draft.parked_echoes} | {event.echo.provider_id: event.echo}
+    draft.parked_echoes = tuple(parked.values())[-PARKED_ECHOES:]
+
+
+def _note_author(draft: Draft, author_id: str | None, n: int) -> None:
+    """For the guard against a second answer."""
+    if draft.last_answer_by != author_id:
+        draft.other_answer_n = draft.last_answer_n
+    draft.last_answer_n = n
+    draft.last_answer_by = author_id
+
+
+def _note_reply(draft: Draft, moment: Moment) -> None:
+    """A person of ours has answered."""
+    if draft.request is not None and draft.request.first_reply_at is None:
+        draft.request = replace(draft.request, first_reply_at=moment.at)
+    draft.handler = Handler.OPERATOR
+
+
+def _forget_parked(draft: Draft, provider_id: str) -> None:
+    """What waited for this message has found it."""
+    if draft.parked_edits:
+        draft.parked_edits = tuple(edit for edit in draft.parked_edits if edit.provider_id != provider_id)
+    if draft.parked_echoes:
+        draft.parked_echoes = tuple(one for one in draft.parked_echoes if one.provider_id != provider_id)
+
+
 def _on_answer_reordered(draft: Draft, event: AnswerReordered, moment: Moment) -> None:
     draft.out_seq = event.out_seq
-    message = draft.messages[event.message_id]
-    if message.attempt < event.attempt:
-        message = replace(
-            message, attempt=event.attempt, state=MessageState.QUEUED, failure=None, rev=moment.v
-        )
-    _change(draft, message)
+    _change(draft, changes.reordered(draft.messages[event.message_id], event, moment))
 
 
 def _on_answer_deleted(draft: Draft, event: AnswerDeleted, moment: Moment) -> None:
-    message = draft.messages[event.message_id]
-    if draft.bot_queued:
-        draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message.id)
-    if message.deleted_at is None and not is_success(message.state):
-        message = replace(message, deleted_at=moment.at, rev=moment.v)
-    _change(draft, message)
+    _is_not_queued(draft, event.message_id)
+    _change(draft, changes.deleted(draft.messages[event.message_id], event, moment))
 
 
 def _on_sends_cancelled(_draft: Draft, _event: SendsCancelled, _moment: Moment) -> None:
@@ -238,7 +269,7 @@ def _on_sends_cancelled(_draft: Draft, _event: SendsCancelled, _moment: Moment) 
 
 
 def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
-    message = _own_message(
+    message = changes.own_message(
         draft,
         moment,
         id_=event.message_id,
@@ -246,7 +277,7 @@ def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
         pos_at=event.pos_at,
         direction=Direction.NOTE,
         author=event.author,
-        body=_own_body(event.text, event.attachments),
+        body=changes.own_body(event.text, event.attachments),
         state=MessageState.DELIVERED,
     )
     _add(draft, replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash), moment)
@@ -256,68 +287,29 @@ def _on_line_written(draft: Draft, event: LineWritten, moment: Moment) -> None:
     # The row goes on showing the last thing said: who has the chat and where it stands is in it anyway.
     draft.n = event.n
     draft.last_pos_at = _later(draft.last_pos_at, event.pos_at)
-    draft.messages[event.message_id] = _system_message(draft, event, moment)
+    draft.messages[event.message_id] = changes.system_message(draft, event, moment)
 
 
 def _on_delivery_changed(draft: Draft, event: DeliveryChanged, moment: Moment) -> None:
-    message = draft.messages[event.message_id]
+    _is_not_queued(draft, event.message_id)
+    _change(draft, changes.reported(draft.messages[event.message_id], event, moment))
+
+
+def _is_not_queued(draft: Draft, message_id: str) -> None:
     if draft.bot_queued:
-        draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message.id)
-    has_it = is_success(event.state)
-    counts = has_it or event.attempt >= message.attempt
-    if not counts or STATE_RANK[event.state] <= STATE_RANK[message.state]:
-        _change(draft, message)
-        return
-    known = message.provider_ids
-    changed = replace(
-        message,
-        state=event.state,
-        provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
-        failure=event.failure,
-        # Deleted on our side, and delivered all the same: what the client has is shown.
-        deleted_at=None if has_it else message.deleted_at,
-        rev=moment.v,
-    )
-    _change(draft, changed)
+        draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ != message_id)
 
 
 def _on_fate_decided(draft: Draft, event: FateDecided, moment: Moment) -> None:
-    message = draft.messages[event.message_id]
-    if message.state is MessageState.UNKNOWN:
-        message = replace(message, state=event.state, failure=event.failure, rev=moment.v)
-    _change(draft, message)
+    _change(draft, changes.fated(draft.messages[event.message_id], event, moment))
 
 
 def _on_attachment_settled(draft: Draft, event: AttachmentSettled, moment: Moment) -> None:
-    message = draft.messages[event.message_id]
-    files = tuple(
-        _settled(one, event) if one.id == event.attachment_id else one for one in message.body.attachments
-    )
-    if files != message.body.attachments:
-        message = replace(message, body=replace(message.body, attachments=files), rev=moment.v)
-    _change(draft, message)
-
-
-def _settled(attachment: Attachment, event: AttachmentSettled) -> Attachment:
-    stored = event.stored
-    if stored is None:
-        return replace(attachment, state=AttachmentState.LOST, lost=event.lost)
-    return replace(
-        attachment,
-        state=AttachmentState.READY,
-        key=stored.key,
-        thumb_key=stored.thumb_key,
-        mime=stored.mime,
-        size=stored.size,
-        # What the messenger said of it stands where we could not see for ourselves.
-        width=stored.width or attachment.width,
-        height=stored.height or attachment.height,
-        duration_s=attachment.duration_s if stored.duration_s is None else stored.duration_s,
-    )
+    _change(draft, changes.settled(draft.messages[event.message_id], event, moment))
 
 
 def _on_contact_blocked(draft: Draft, event: ContactBlocked, moment: Moment) -> None:
-    _add(draft, _system_message(draft, event, moment), moment)
+    _add(draft, changes.system_message(draft, event, moment), moment)
     draft.blocked = True
     draft.availability_at = _later(draft.availability_at, event.happened_at)
 
@@ -330,7 +322,7 @@ def _on_contact_returned(draft: Draft, event: ContactReturned, _moment: Moment) 
 def _on_taken_over(draft: Draft, event: TakenOver, moment: Moment) -> None:
     cancelled = frozenset(event.cancelled)
     draft.handler = Handler.OPERATOR
-    if draft.assignee is None:
+    if draft.assignee is None and event.by is not None:
         _hold(draft, event.by, moment)
     draft.bot_queued = tuple(id_ for id_ in draft.bot_queued if id_ not in cancelled)
 
@@ -370,6 +362,8 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     Edited: _on_edited,
     EditParked: _on_edit_parked,
     AnswerOrdered: _on_answer_ordered,
+    AnswerEchoed: _on_answer_echoed,
+    EchoParked: _on_echo_parked,
     AnswerReordered: _on_answer_reordered,
     AnswerDeleted: _on_answer_deleted,
     SendsCancelled: _on_sends_cancelled,
@@ -389,59 +383,9 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
 }
 
 
-def _own_message(
-    draft: Draft,
-    moment: Moment,
-    *,
-    id_: str,
-    n: int,
-    pos_at: datetime,
-    direction: Direction,
-    author: Author,
-    body: Body,
-    state: MessageState,
-) -> Message:
-    return Message(
-        id=id_,
-        tenant_id=draft.tenant_id,
-        channel_id=draft.channel_id,
-        conversation_id=draft.id,
-        request_id=_request_id(draft),
-        n=n,
-        in_seq=draft.in_seq,
-        pos_at=pos_at,
-        direction=direction,
-        author=author,
-        body=body,
-        provider_time=moment.at,
-        created_at=moment.at,
-        state=state,
-        rev=moment.v,
-    )
-
-
-def _own_body(text: str, attachments: tuple[Attachment, ...]) -> Body:
-    kind = attachments[0].kind if attachments else MessageKind.TEXT
-    return Body(kind, text, attachments=attachments)
-
-
-def _system_message(draft: Draft, event: LineWritten | ContactBlocked, moment: Moment) -> Message:
-    return _own_message(
-        draft,
-        moment,
-        id_=event.message_id,
-        n=event.n,
-        pos_at=event.pos_at,
-        direction=Direction.SYSTEM,
-        author=Author(AuthorKind.SYSTEM),
-        body=Body(MessageKind.TEXT, event.text),
-        state=MessageState.DELIVERED,
-    )
-
-
 def _add(draft: Draft, message: Message, moment: Moment) -> None:
     draft.n = message.n
-    draft.last_message = _last_line(message)
+    draft.last_message = changes.last_line(message)
     draft.activity_at = moment.at
     draft.last_pos_at = _later(draft.last_pos_at, message.pos_at)
     draft.messages[message.id] = message
@@ -450,25 +394,8 @@ def _add(draft: Draft, message: Message, moment: Moment) -> None:
 def _change(draft: Draft, message: Message) -> None:
     """Keep a message as it is now; one that had the change already may still be news to the row."""
     if draft.last_message is not None and draft.last_message.id == message.id:
-        draft.last_message = _last_line(message)
+        draft.last_message = changes.last_line(message)
     draft.messages[message.id] = message
-
-
-def _last_line(message: Message) -> LastLine:
-    return LastLine(
-        id=message.id,
-        n=message.n,
-        text=message.body.text[:200] if message.deleted_at is None else DELETED_LINE,
-        kind=message.body.kind,
-        direction=message.direction,
-        at=message.created_at,
-        state=message.state,
-        author=message.author,
-    )
-
-
-def _request_id(draft: Draft) -> str:
-    return "" if draft.request is None else draft.request.id
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

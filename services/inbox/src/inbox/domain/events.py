@@ -7,7 +7,19 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from inbox.domain.state import Attachment, Author, Body, ContactCard, Fault, ParkedEdit, Person, Press, Quoted
+from inbox.domain.state import (
+    Attachment,
+    Author,
+    Body,
+    Buttons,
+    ContactCard,
+    Fault,
+    ParkedEcho,
+    ParkedEdit,
+    Person,
+    Press,
+    Quoted,
+)
 from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import AuthorKind, Handler, MessageState, Status
 
@@ -88,7 +100,37 @@ class AnswerOrdered:
     quote: Quoted | None
     reply_to_provider_id: str | None
     attachments: tuple[Attachment, ...] = ()
+    buttons: Buttons = ()
     type: Literal["answer.ordered"] = "answer.ordered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEchoed:
+    """A message to the client that nobody ordered here is with them already."""
+
+    dedupe_id: str
+    message_id: str
+    n: int
+    author: Author
+    contact: ContactCard
+    provider_id: str
+    provider_time: datetime
+    pos_at: datetime
+    late: bool
+    body: Body
+    buttons: Buttons
+    reply_to: str | None
+    quote: Quoted | None
+    type: Literal["answer.echoed"] = "answer.echoed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoParked:
+    """Something was said to the client while no request is open: it is shown when they write."""
+
+    dedupe_id: str
+    echo: ParkedEcho
+    type: Literal["echo.parked"] = "echo.parked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +147,7 @@ class AnswerReordered:
     text: str
     reply_to_provider_id: str | None
     attachments: tuple[Attachment, ...]
+    buttons: Buttons = ()
     type: Literal["answer.reordered"] = "answer.reordered"
 
 
@@ -161,6 +204,8 @@ class DeliveryChanged:
     provider_ids: tuple[str, ...]
     failure: Fault | None
     attempt: int = 1
+    is_late_refusal: bool = False
+    """The messenger had taken it, and says later that the client will not see it."""
     type: Literal["delivery.changed"] = "delivery.changed"
 
 
@@ -211,7 +256,8 @@ class TakenOver:
     """A person took the dialogue from the bot; `cancelled` are the bot's answers not yet sent."""
 
     dedupe_id: str
-    by: Person
+    by: Person | None
+    """None: somebody who answered in the messenger's own app."""
     cancelled: tuple[str, ...]
     type: Literal["dialogue.taken_over"] = "dialogue.taken_over"
 
@@ -259,6 +305,8 @@ Event = Annotated[
     | Edited
     | EditParked
     | AnswerOrdered
+    | AnswerEchoed
+    | EchoParked
     | AnswerReordered
     | AnswerDeleted
     | SendsCancelled

@@ -8,10 +8,12 @@ from typing import Final
 from inbox.domain.commands import Moment
 from inbox.domain.events import ContactBlocked, LineWritten, RequestOpened
 from inbox.domain.state import Known, Message, Quoted
-from msgkit.contracts.ids import derived_id
+from msgkit.contracts.ids import derived_id, inbound_message_id
 from msgkit.contracts.words import Handler, MessageKind
 
 ARRIVAL_SPACING: Final = timedelta(milliseconds=16)
+LATE_AFTER: Final = timedelta(minutes=2)
+"""A message that reached us this long after it was written says when it was written."""
 BLOCKED_LINE: Final = "Бот заблоковано користувачем!"
 KIND_WORDS: Final[dict[MessageKind, str]] = {
     MessageKind.IMAGE: "Фото",
@@ -26,13 +28,22 @@ KIND_WORDS: Final[dict[MessageKind, str]] = {
 """What a quotation says of a message without a text."""
 
 
-def inbound_position(state: Known, sent_at: datetime, provider_seq: int, now: datetime) -> datetime:
+def inbound_position(
+    state: Known, sent_at: datetime, provider_seq: int, now: datetime, after: datetime | None = None
+) -> datetime:
     """The provider's time, between the last message of ours and now, in the provider's order.
 
     Messengers tell seconds: messages of one second stand a little apart, so that one that comes late finds
     room between its neighbours. Nobody stands before one the provider put before them.
+
+    Args:
+        state: before this commit.
+        sent_at: the provider's time.
+        provider_seq: the provider's order within that time.
+        now: the time of this commit.
+        after: where a message of ours of this very commit stands, if there is one.
     """
-    earliest = state.ours_pos_at or sent_at
+    earliest = after or state.ours_pos_at or sent_at
     position = max(min(sent_at, now), earliest)
     below: datetime | None = None
     above: datetime | None = None
@@ -65,6 +76,17 @@ def to_ms(at: datetime) -> datetime:
     return _whole_ms(at.astimezone(UTC))
 
 
+def quoted(state: Known, provider_id: str | None) -> tuple[str | None, Quoted | None]:
+    """The message a provider's id stands for and what a quotation of it says, if we have it."""
+    if provider_id is None:
+        return None, None
+    found = state.messages.get(inbound_message_id(state.id, provider_id))
+    if found is None:
+        ours = (message for message in state.messages.values() if provider_id in message.provider_ids)
+        found = next(ours, None)
+    return (None, None) if found is None else (found.id, quote_of(found))
+
+
 def quote_of(message: Message) -> Quoted:
     body = message.body
     return Quoted(body.text[:200] or KIND_WORDS.get(body.kind, ""), message.author.name or "")
@@ -77,15 +99,23 @@ def open_request(state: Known, cause: str, moment: Moment, handler: Handler) -> 
     )
 
 
-def line(state: Known, moment: Moment, cause: str, text: str) -> LineWritten:
-    """A line about what was just done to the chat; the next message of its commit stands behind it."""
+def line(state: Known, moment: Moment, cause: str, text: str, pos_at: datetime | None = None) -> LineWritten:
+    """A line about what was just done to the chat; the next message of its commit stands behind it.
+
+    Args:
+        state: before this commit.
+        moment: this commit.
+        cause: the key of what was done.
+        text: what the line says.
+        pos_at: its place, if not at the end.
+    """
     key = f"line:{cause}"
     return LineWritten(
         dedupe_id=key,
         message_id=derived_id("message", state.id, key),
         n=state.n + 1,
         text=text,
-        pos_at=own_position(state, moment),
+        pos_at=pos_at or own_position(state, moment),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
 from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import (
+    LATE_REFUSAL_RANK,
+    STATE_RANK,
     AttachmentState,
     AuthorKind,
     Box,
@@ -95,6 +97,19 @@ class Press:
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a message of ours; `value` is what its action needs: an address, a callback's data."""
+
+    text: str
+    action: Literal["reply", "callback", "url", "share_phone", "share_location"]
+    value: str
+
+
+Buttons = tuple[tuple[Button, ...], ...]
+"""Rows of buttons."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     kind: str
     offset: int
@@ -170,6 +185,15 @@ class Message:
     attempt: int = 1
     """How often it was ordered to be sent; reports name the attempt they are about."""
     deleted_at: datetime | None = None
+    buttons: Buttons = ()
+    refused: tuple[int, ...] = ()
+    """The attempts the messenger took and refused later: only the client's own device proves that wrong."""
+
+    @property
+    def rank(self) -> float:
+        """How far its state is up; a state only rises, until another attempt begins anew."""
+        is_late_refusal = self.state is MessageState.FAILED and self.attempt in self.refused
+        return LATE_REFUSAL_RANK if is_late_refusal else STATE_RANK[self.state]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +237,20 @@ class ParkedEdit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedEcho:
+    """What was said to the client before any request; it waits for the client to write."""
+
+    provider_id: str
+    provider_seq: int
+    provider_time: datetime
+    contact: ContactCard
+    body: Body
+    buttons: Buttons
+    reply_to: str | None
+    quote: Quoted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A conversation after its commit `v`. `messages` are those in hand, never all of them."""
 
@@ -244,6 +282,7 @@ class State:
     bot_queued: tuple[str, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     parked_edits: tuple[ParkedEdit, ...] = ()
+    parked_echoes: tuple[ParkedEcho, ...] = ()
     messages: Mapping[str, Message] = field(default_factory=dict)
 
     @property
@@ -325,6 +364,7 @@ class Draft:
         self.bot_queued = state.bot_queued
         self.arrivals = state.arrivals
         self.parked_edits = state.parked_edits
+        self.parked_echoes = state.parked_echoes
         self.messages = dict(state.messages)
 
     def state(self) -> State:
@@ -357,6 +397,7 @@ class Draft:
             bot_queued=self.bot_queued,
             arrivals=self.arrivals,
             parked_edits=self.parked_edits,
+            parked_echoes=self.parked_echoes,
             messages=self.messages,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from inbox.domain.state import Attachment, Message, Place, SharedContact, State
+from inbox.domain.state import Attachment, Button, Message, Place, SharedContact, State
 from msgkit.contracts.words import AttachmentState
 
 View = dict[str, Any]
@@ -44,7 +44,9 @@ def message_view(message: Message) -> View:
         else [],
         "place": None if body.place is None else _place_view(body.place),
         "shared_contact": None if body.shared_contact is None else _shared_view(body.shared_contact),
-        "buttons": [],
+        "buttons": [[_button_view(button) for button in row] for row in message.buttons]
+        if message.buttons and is_there
+        else [],
         "group_id": message.group_id,
         "unsupported": body.unsupported,
         "reply_to": message.reply_to,
@@ -65,6 +67,10 @@ def message_view(message: Message) -> View:
         "deleted": not is_there,
         "rev": message.rev,
     }
+
+
+def _button_view(button: Button) -> View:
+    return {"text": button.text, "url": button.value if button.action == "url" else None}
 
 
 def _place_view(place: Place) -> View:

@@ -1,0 +1,86 @@
+"""What a message says and who it is from or to: the messenger's words as ours, and edits that came early."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inbox.domain.events import Edited, Event
+from inbox.domain.state import (
+    Attachment,
+    Body,
+    ContactCard,
+    Entity,
+    Known,
+    Place,
+    SharedContact,
+)
+from msgkit.contracts.events import Contact, Content
+from msgkit.contracts.ids import attachment_id
+
+NAMELESS: Final = "Без імені"
+
+
+def to_body(content: Content, message_id: str) -> Body:
+    """The files of a message are named after it; those of an inbound one are still to be fetched."""
+    place, shared = content.place, content.shared_contact
+    return Body(
+        kind=content.kind,
+        text=content.text,
+        entities=tuple(Entity(e.kind, e.offset, e.length, e.url) for e in content.entities)
+        if content.entities
+        else (),
+        attachments=tuple(
+            Attachment(
+                id=attachment_id(message_id, ref.ref),
+                ref=ref.ref,
+                kind=ref.kind,
+                name=ref.name,
+                mime=ref.mime,
+                size=ref.size_bytes,
+                width=ref.width,
+                height=ref.height,
+                duration_s=ref.duration_s,
+            )
+            for ref in content.media
+        )
+        if content.media
+        else (),
+        unsupported=content.unsupported,
+        place=None if place is None else Place(place.latitude, place.longitude, place.title, place.address),
+        shared_contact=None if shared is None else SharedContact(shared.name, shared.phone, shared.is_own),
+    )
+
+
+def to_card(state: Known, contact: Contact, content: Content) -> ContactCard:
+    """Who it is. A phone and a name once known stay: many messages of many messengers do not repeat them."""
+    shared = content.shared_contact
+    phone = contact.phone
+    if shared is not None and shared.is_own and shared.phone is not None:
+        phone = shared.phone
+    elif phone is None and state.contact is not None:
+        phone = state.contact.phone
+    known = None if state.contact is None else state.contact.name
+    return ContactCard(
+        contact.key, contact.name or known or NAMELESS, contact.username, phone, contact.language
+    )
+
+
+def early_edits(state: Known, provider_id: str, message_id: str, body: Body) -> list[Event]:
+    """The edits that waited for this message, in their order, without those that change nothing."""
+    events: list[Event] = []
+    if not state.parked_edits:
+        return events
+    waiting = [edit for edit in state.parked_edits if edit.provider_id == provider_id]
+    for index, edit in enumerate(sorted(waiting, key=lambda edit: edit.edited_at)):
+        if edit.body == body:
+            continue
+        body = edit.body
+        events.append(
+            Edited(
+                dedupe_id=f"edit-applied:{message_id}:{index}",
+                message_id=message_id,
+                edited_at=edit.edited_at,
+                body=body,
+            )
+        )
+    return events

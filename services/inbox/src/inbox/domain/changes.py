@@ -1,0 +1,196 @@
+"""What an event makes of one message: a new one of ours, or a change.
+
+A change may be done again to a message that already has it: a crash between the writes of two projections
+leaves such messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from inbox.domain.commands import Moment
+from inbox.domain.events import (
+    AnswerDeleted,
+    AnswerReordered,
+    AttachmentSettled,
+    ContactBlocked,
+    DeliveryChanged,
+    Edited,
+    FateDecided,
+    LineWritten,
+    Stored,
+)
+from inbox.domain.state import Attachment, Author, Body, Draft, LastLine, Message, Version
+from msgkit.contracts.words import (
+    LATE_REFUSAL_RANK,
+    STATE_RANK,
+    AttachmentState,
+    AuthorKind,
+    Direction,
+    MessageKind,
+    MessageState,
+)
+
+DELETED_LINE: Final = "Повідомлення видалено"
+
+
+def is_success(state: MessageState) -> bool:
+    """Whether the client has it, as far as the messenger knows."""
+    return STATE_RANK[state] >= STATE_RANK[MessageState.SENT]
+
+
+def edited(message: Message, event: Edited, moment: Moment) -> Message:
+    """The newest words are shown, whatever the order in which edits came; the others are versions."""
+    since = message.edited_at or message.provider_time
+    versions = [*message.versions, Version(message.body.text, since)]
+    told = Version(event.body.text, event.edited_at)
+    if told in versions:
+        return message
+    if message.edited_at is None or event.edited_at >= message.edited_at:
+        return replace(
+            message, body=event.body, edited_at=event.edited_at, versions=tuple(versions), rev=moment.v
+        )
+    # An older edit came later: it belongs to the past.
+    past = sorted([*message.versions, told], key=lambda version: version.at)
+    return replace(message, versions=tuple(past), rev=moment.v)
+
+
+def reordered(message: Message, event: AnswerReordered, moment: Moment) -> Message:
+    if message.attempt >= event.attempt:
+        return message
+    return replace(message, attempt=event.attempt, state=MessageState.QUEUED, failure=None, rev=moment.v)
+
+
+def deleted(message: Message, _event: AnswerDeleted, moment: Moment) -> Message:
+    if message.deleted_at is not None or is_success(message.state):
+        return message
+    return replace(message, deleted_at=moment.at, rev=moment.v)
+
+
+def reported(message: Message, event: DeliveryChanged, moment: Moment) -> Message:
+    """A state only rises; of an attempt refused afterwards «taken» is no news any more."""
+    is_undone = event.state is MessageState.SENT and event.attempt in message.refused
+    if event.is_late_refusal and event.attempt not in message.refused:
+        changed = replace(message, refused=(*message.refused, event.attempt), rev=moment.v)
+    else:
+        changed = message
+    has_it = is_success(event.state)
+    rank = LATE_REFUSAL_RANK if event.is_late_refusal else STATE_RANK[event.state]
+    counts = (has_it and not is_undone) or (not has_it and event.attempt >= message.attempt)
+    if not counts or rank <= message.rank:
+        return changed
+    known = message.provider_ids
+    return replace(
+        changed,
+        state=event.state,
+        provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
+        failure=event.failure,
+        # Deleted on our side, and delivered all the same: what the client has is shown.
+        deleted_at=None if has_it else message.deleted_at,
+        rev=moment.v,
+    )
+
+
+def fated(message: Message, event: FateDecided, moment: Moment) -> Message:
+    if message.state is not MessageState.UNKNOWN:
+        return message
+    return replace(message, state=event.state, failure=event.failure, rev=moment.v)
+
+
+def settled(message: Message, event: AttachmentSettled, moment: Moment) -> Message:
+    body = body_settled(message.body, event.attachment_id, event.stored, event.lost)
+    return message if body == message.body else replace(message, body=body, rev=moment.v)
+
+
+def body_settled(body: Body, attachment_id: str, stored: Stored | None, lost: str | None) -> Body:
+    """The same with one file as it was found to be, or lost."""
+    files = tuple(
+        _file_settled(one, stored, lost) if one.id == attachment_id else one for one in body.attachments
+    )
+    return replace(body, attachments=files)
+
+
+def _file_settled(file: Attachment, stored: Stored | None, lost: str | None) -> Attachment:
+    if stored is None:
+        return replace(file, state=AttachmentState.LOST, lost=lost)
+    return replace(
+        file,
+        state=AttachmentState.READY,
+        key=stored.key,
+        thumb_key=stored.thumb_key,
+        mime=stored.mime,
+        size=stored.size,
+        # What the messenger said of it stands where we could not see for ourselves.
+        width=stored.width or file.width,
+        height=stored.height or file.height,
+        duration_s=file.duration_s if stored.duration_s is None else stored.duration_s,
+    )
+
+
+def own_message(
+    draft: Draft,
+    moment: Moment,
+    *,
+    id_: str,
+    n: int,
+    pos_at: datetime,
+    direction: Direction,
+    author: Author,
+    body: Body,
+    state: MessageState,
+) -> Message:
+    return Message(
+        id=id_,
+        tenant_id=draft.tenant_id,
+        channel_id=draft.channel_id,
+        conversation_id=draft.id,
+        request_id=request_id(draft),
+        n=n,
+        in_seq=draft.in_seq,
+        pos_at=pos_at,
+        direction=direction,
+        author=author,
+        body=body,
+        provider_time=moment.at,
+        created_at=moment.at,
+        state=state,
+        rev=moment.v,
+    )
+
+
+def own_body(text: str, attachments: tuple[Attachment, ...]) -> Body:
+    kind = attachments[0].kind if attachments else MessageKind.TEXT
+    return Body(kind, text, attachments=attachments)
+
+
+def system_message(draft: Draft, event: LineWritten | ContactBlocked, moment: Moment) -> Message:
+    return own_message(
+        draft,
+        moment,
+        id_=event.message_id,
+        n=event.n,
+        pos_at=event.pos_at,
+        direction=Direction.SYSTEM,
+        author=Author(AuthorKind.SYSTEM),
+        body=Body(MessageKind.TEXT, event.text),
+        state=MessageState.DELIVERED,
+    )
+
+
+def last_line(message: Message) -> LastLine:
+    return LastLine(
+        id=message.id,
+        n=message.n,
+        text=message.body.text[:200] if message.deleted_at is None else DELETED_LINE,
+        kind=message.body.kind,
+        direction=message.direction,
+        at=message.created_at,
+        state=message.state,
+        author=message.author,
+    )
+
+
+def request_id(draft: Draft) -> str:
+    return "" if draft.request is None else draft.request.id

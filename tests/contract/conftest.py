@@ -10,6 +10,7 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
 from sandbox_playground import TOKEN, Edge, Playground, sandbox_settings
+from viber_playground import Stage, stage_of, viber_settings
 
 from sandbox.app import running
 
@@ -47,3 +48,17 @@ async def play(empty: Playground) -> Playground:
     """A sandbox whose bot has its webhook."""
     await empty.set_webhook()
     return empty
+
+
+@pytest.fixture
+async def lonely() -> AsyncIterator[Stage]:
+    """A sandbox whose Viber bot has no webhook yet."""
+    async with stage_of(viber_settings()) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def viber(lonely: Stage) -> Stage:
+    """A sandbox whose Viber bot has its webhook."""
+    assert (await lonely.connect())["status"] == 0
+    return lonely

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -13,23 +14,37 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.burst import Bursts
-from sandbox.control import Control, problems
+from sandbox.control import Control
+from sandbox.darkroom import Darkroom
+from sandbox.delivery import Pace
 from sandbox.faults import FaultPlan
+from sandbox.files import Files
 from sandbox.ledger import Ledger
+from sandbox.line import Messenger
+from sandbox.problems import problems
+from sandbox.serving import Serving
 from sandbox.settings import Settings
 from sandbox.studio import Studio
 from sandbox.telegram.bot_api import BotApi
 from sandbox.telegram.clients import Phones
 from sandbox.telegram.commands import Commands
-from sandbox.telegram.darkroom import Darkroom
-from sandbox.telegram.delivery import ANSWER_TIMEOUT_SECONDS, Delivery, Pace
+from sandbox.telegram.delivery import TelegramDelivery
 from sandbox.telegram.downloads import Downloads
-from sandbox.telegram.files import Files
+from sandbox.telegram.line import TelegramLines
 from sandbox.telegram.posting import Posting
 from sandbox.telegram.sending import Sending
 from sandbox.telegram.state import Bot, BotAccount, Telegram
 from sandbox.telegram.web_files import WebFiles
 from sandbox.uploads import files_folder
+from sandbox.viber.api import ViberApi
+from sandbox.viber.clients import ViberPhones
+from sandbox.viber.delivery import ViberDelivery
+from sandbox.viber.downloads import ViberDownloads
+from sandbox.viber.handset import Handsets
+from sandbox.viber.line import ViberLines
+from sandbox.viber.posting import ViberPosting
+from sandbox.viber.state import Account, Viber
+from sandbox.viber.state import Bot as ViberBot
 
 PHONE_PAGE = Path(__file__).parent / "phone"
 PAGE_HEADERS = {
@@ -58,7 +73,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     faults = FaultPlan()
     ledger = Ledger(telegram.clock)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
-    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=60.0)
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(files_folder(settings.sandbox_state))
         http = await stack.enter_async_context(
@@ -70,28 +85,33 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             )
         )
         deliveries = {
-            bot.account.id: Delivery(bot, http, faults, ledger, telegram.clock, pace)
+            bot.account.id: TelegramDelivery(bot, http, faults, ledger, telegram.clock, pace)
             for bot in telegram.bots.values()
         }
 
-        def delivery(bot: Bot) -> Delivery:
+        def delivery(bot: Bot) -> TelegramDelivery:
             return deliveries[bot.account.id]
 
         phones = Phones(telegram, delivery)
-        bursts = Bursts(phones)
+        bursts = Bursts()
         files = Files(folder)
         darkroom = Darkroom(files, Studio(folder))
-        downloads = Downloads(telegram, files, faults, ledger)
+        serving = Serving()
+        downloads = Downloads(telegram, files, faults, ledger, serving)
         sending = Sending(telegram, files, darkroom, WebFiles(http, files))
         rooms = {**sending.methods(), **Commands(telegram).methods(), **downloads.methods()}
-        bot_api = BotApi(telegram, files, faults, ledger, delivery, rooms)
+        bot_api = BotApi(telegram, files, faults, ledger, delivery, rooms, serving)
         posting = Posting(phones, darkroom)
-        control = Control(telegram, phones, posting, files, bursts, faults, ledger, pace, delivery)
+        viber = _viber(settings, _Shared(telegram, files, darkroom, http, faults, ledger, serving, pace))
+        messengers: list[Messenger] = [TelegramLines(telegram, phones, posting, delivery), *viber.lines]
+        control = Control(messengers, files, bursts, faults, ledger, pace)
         background = [asyncio.create_task(d.run(), name="delivery") for d in deliveries.values()]
         background.append(asyncio.create_task(telegram.keep_saving(), name="keep-saving"))
+        background += [asyncio.create_task(work, name="viber") for work in viber.background]
 
         app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
-        app.add_routes([*bot_api.routes(), *downloads.routes(), *control.routes(), *_pages(background)])
+        app.add_routes([*bot_api.routes(), *downloads.routes(), *viber.routes])
+        app.add_routes([*control.routes(), *_pages(background)])
         # No access log: the address of a Bot API call contains the token.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
@@ -101,8 +121,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             host, port = runner.addresses[0][:2]
             yield f"http://{host}:{port}"
         finally:
-            bot_api.close()
-            downloads.close()
+            serving.close()
             control.close()
             await bursts.stop()
             for task in background:
@@ -110,6 +129,61 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await asyncio.gather(*background, return_exceptions=True)
             await runner.cleanup()
             telegram.save()
+            viber.save()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all messengers use."""
+
+    telegram: Telegram
+    files: Files
+    darkroom: Darkroom
+    http: aiohttp.ClientSession
+    faults: FaultPlan
+    ledger: Ledger
+    serving: Serving
+    pace: Pace
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """A messenger as the process needs it."""
+
+    lines: Sequence[Messenger] = ()
+    routes: Sequence[web.RouteDef] = ()
+    background: Sequence[Coroutine[None, None, None]] = ()
+    save: Callable[[], None] = lambda: None
+
+
+def _viber(settings: Settings, shared: _Shared) -> _Room:
+    """Viber, if it has bots: its clients are Telegram's people."""
+    if not settings.sandbox_viber_bots:
+        return _Room()
+    accounts = [Account(bot.token, bot.name, bot.uri) for bot in settings.sandbox_viber_bots]
+    state = None if settings.sandbox_state is None else settings.sandbox_state.with_suffix(".viber.json")
+    viber = Viber(accounts, shared.telegram.people, state, shared.telegram.clock)
+    deliveries = {
+        bot.account.uri: ViberDelivery(
+            bot, shared.http, shared.faults, shared.ledger, viber.clock, shared.pace
+        )
+        for bot in viber.bots.values()
+    }
+
+    def delivery(bot: ViberBot) -> ViberDelivery:
+        return deliveries[bot.account.uri]
+
+    handsets = Handsets(viber, shared.files, shared.darkroom, shared.http, shared.ledger, delivery)
+    downloads = ViberDownloads(viber, shared.files, shared.faults, shared.ledger, shared.serving, delivery)
+    phones = ViberPhones(viber, handsets, downloads, delivery)
+    posting = ViberPosting(phones, shared.darkroom, downloads)
+    api = ViberApi(viber, handsets, shared.faults, shared.ledger, delivery, shared.serving)
+    return _Room(
+        lines=[ViberLines(viber, phones, posting, delivery)],
+        routes=[*api.routes(), *downloads.routes()],
+        background=[handsets.run(), viber.keep_saving(), *(each.run() for each in deliveries.values())],
+        save=viber.save,
+    )
 
 
 def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
@@ -140,7 +214,8 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as url:
-        log.info("sandbox listens on %s with %d bots", url, len(settings.sandbox_bots))
+        count = len(settings.sandbox_bots) + len(settings.sandbox_viber_bots)
+        log.info("sandbox listens on %s with %d bots", url, count)
         await stop.wait()
     log.info("sandbox stopped")
 

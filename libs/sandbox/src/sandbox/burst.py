@@ -7,9 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox.telegram.acts import Writing
-from sandbox.telegram.clients import Phones, Refused
-from sandbox.telegram.state import Bot
+from sandbox.line import Line
 
 MAX_MESSAGES = 200_000
 MAX_KEPT = 50
@@ -38,11 +36,10 @@ class BurstOrder(BaseModel):
 class Burst:
     """One run of the generator."""
 
-    def __init__(self, number: int, order: BurstOrder, bot: Bot, phones: Phones) -> None:
+    def __init__(self, number: int, order: BurstOrder, line: Line) -> None:
         self.id = str(number)
         self._order = order
-        self._bot = bot
-        self._phones = phones
+        self._line = line
         self._state: Literal["running", "done", "stopped"] = "running"
         self._written = 0
         self._refused = 0
@@ -53,7 +50,7 @@ class Burst:
         self._acked_at: float | None = None
 
     def on_acked(self) -> None:
-        """One of its updates was answered with 2xx for the first time."""
+        """One of its updates was taken."""
         self._acked += 1
         self._acked_at = time.time()
 
@@ -67,7 +64,7 @@ class Burst:
             self._state = "stopped"
 
     def progress(self) -> dict[str, object]:
-        """Where it stands; `pending` is written, not yet answered with 2xx and not given up."""
+        """Where it stands; `pending` is written, not yet taken and not given up."""
         return {
             "id": self.id,
             "state": self._state,
@@ -104,12 +101,7 @@ class Burst:
 
     def _write(self, client: str, n: int) -> None:
         text = f"{self._order.text_prefix} {client} {n}"
-        try:
-            receipt = self._phones.write(self._bot, client, Writing(text=text), watcher=self)
-        except Refused:
-            self._refused += 1
-            return
-        if receipt["update_id"] is None:
+        if not self._line.say(client, text, self):
             self._refused += 1
             return
         self._written += 1
@@ -119,16 +111,15 @@ class Burst:
 class Bursts:
     """All runs; the oldest ones are forgotten."""
 
-    def __init__(self, phones: Phones) -> None:
-        self._phones = phones
+    def __init__(self) -> None:
         self._bursts: dict[str, Burst] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
 
-    def start(self, bot: Bot, order: BurstOrder) -> Burst:
+    def start(self, line: Line, order: BurstOrder) -> Burst:
         """Begin a run in the background."""
         self._count += 1
-        burst = Burst(self._count, order, bot, self._phones)
+        burst = Burst(self._count, order, line)
         self._bursts[burst.id] = burst
         while len(self._bursts) > MAX_KEPT:
             self._bursts.pop(next(iter(self._bursts))).stop()

@@ -1,16 +1,18 @@
 """The control API: tests, demos and the phone page move the clients, break things and read what happened.
 
 Addresses begin with `/control`; `{c}` stands for `/control/{channel_id}/clients/{client}`: the channel of the
-bot (before it had a webhook: the number in its token) and a short id of our own choice, a new one makes a new
-person. Every body may have `name` (names or renames the client). Refusals are `application/problem+json` with
-`code` and `detail`: 404 unknown channel, 409 the phone cannot do that now, 413, 422 wrong body.
+bot (before it had a webhook: the number in its Telegram token, or its Viber uri) and a short id of our own
+choice, a new one makes a new person. Every body may have `name` (names or renames the client). Refusals are
+`application/problem+json` with `code` and `detail`: 404 unknown channel or action, 409 the phone cannot do
+that now (or its messenger never tells bots), 413, 422 wrong body.
 
 `POST {c}/messages` → `{provider_id, provider_ids[], chat_id, update_id|null, media_group_id?}`; one of
-    {"text": "Добрий день", "reply_to"?: 41}
+    {"text": "Добрий день", "reply_to"?: 41}                           reply_to: Telegram
     {"kind": "photo"|"video"|"video_note"|"animation"|"voice"|"audio"|"document"|"sticker",
-     "caption"?: "…", "file"?: <file>}
+     "caption"?: "…", "file"?: <file>}         Viber: photo (image, picture), video, document (file), sticker
     {"kind": "location", "latitude"?: 50.45, "longitude"?: 30.52}
     {"kind": "contact", "phone_number"?: "380…"}                       somebody else's card
+    {"url": "https://…"} · {"sticker_id": 153500} · {…, "silent": true}                            Viber
     {"album": [{"kind"?: "photo", "file"?: <file>, "caption"?: "…"}, …], "caption"?: "…"}    2 to 10 files
     {"kind": "unsupported", "extra": {"poll": {…}}}                    `extra` adds keys to any message
   <file>: {"generate"?: "photo"|"png"|"video"|…|"text", "bytes"?: 5000000, "name"?, "mime"?, "width"?,
@@ -19,18 +21,27 @@ person. Every body may have `name` (names or renames the client). Refusals are `
      "рахунок.pdf": only a name.
   or `multipart/form-data`: the same as JSON in a field `json`, or flat fields `kind`, `text`/`caption`,
      `name`, `reply_to`; file parts (any name): one is a message, several an album; they are streamed to disk.
-`POST {c}/edit` {"text": "…", "provider_id"?: "41"} · `block` {} · `unblock` {"start"?: true}
-`POST {c}/press` {"text"|"button": "Так"} or {"data": "c:1"}, "provider_id"|"message_id"?; {"data": …,
+`POST {c}/block` {} · `share-contact` {"own"?: true, "phone_number"?: "380…"}
+  Telegram: `edit` {"text": "…", "provider_id"?: "41"} · `unblock` {"start"?: true}
+    `press` {"text"|"button": "Так"} or {"data": "c:1"}, "provider_id"|"message_id"?; {"data": …,
     "provider_id": …, "forge": true} sends data no button has → receipt and `callback_query_id` if inline
+    `read · delete · type`: 409
+  Viber: `open` {"context"?: "…"} (conversation_started; the answer's welcome appears) · `subscribe` and
+    `unblock` {} (`subscribed`) · `block` (`unsubscribed`) · `read` {} (`seen` of everything unread) · `press`
+    {"text"|"button"?, "data"?: the ActionBody} → receipt, `opens` for a link · `devices` {"count": 2} (each
+    reports `delivered`) · `raw` {"callback": {…}} (any callback, signed) · `edit · delete · type`: 409
 `GET {c}/presses` → [{callback_query_id, provider_id, text, data, at, answered, answered_at?, notice?, alert}]
-`POST {c}/share-contact` {"own"?: true, "phone_number"?: "380…"} · `read · delete · type`: 409 with Telegram
 `GET {c}/messages` → [{provider_id, direction: in|out, kind, text, at, edited, caption?, keyboard?, reply_to?,
-    group?, file?: {name?, mime, size, url, width?, height?, duration?, thumb_url?}, location?, contact?}]
-`GET {c}/phone` and `{c}/phone/live` (server-sent events): the whole phone with keyboard, commands, presses
-`PUT /control/faults` {"seed"?: 0, "faults": [{"kind": …, "channel_id"?, "client"?, "method"?, "after"?,
-    "count"?, "probability"?, …}]} replaces all faults, see `faults.py`; `GET` tells how often each fired
+    group?, file?: {name?, mime, size, url, width?, height?, duration?, thumb_url?}, location?, contact?,
+    Viber: state: sent|delivered|seen, sender?, url?, welcome?, rich_media?}]; kinds are named alike in both
+`GET {c}/phone` and `{c}/phone/live` (server-sent events): the whole phone with keyboard, commands, presses;
+    Viber: `subscribed`, `unread`, `failures` [{provider_id, reason, at}]
+`PUT /control/faults` {"seed"?: 0, "faults": [{"kind": …, "channel_id"?, "client"?, "method"?, "event"?,
+    "after"?, "count"?, "probability"?, …}]} replaces all faults, see `faults.py`; `GET` tells how often each
+    fired; for Viber {"status": 12} is a fault too
 `GET /control/ledger?after=&limit=` · `POST /control/reset` · `GET /control/channels` · `PUT /control/pace`
-`POST /control/{channel_id}/burst` · `GET /control/burst/{id}` · `GET /control/{channel_id}/webhook · clients`
+`POST /control/{channel_id}/burst` · `GET /control/burst/{id}` · `GET /control/{channel_id}/clients`
+`GET /control/{channel_id}/webhook` → {url, secret_token} of Telegram, {url, token} of Viber (the token signs)
 `POST /control/{channel_id}/revoke-token` {} → {token}: as /revoke at BotFather, the old one is refused
 `GET /control/files/{id}`: bytes of a file a phone shows
 """
@@ -38,36 +49,27 @@ person. Every body may have `name` (names or renames the client). Refusals are `
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.burst import BurstOrder, Bursts
+from sandbox.delivery import Pace
 from sandbox.faults import FaultPlan, Faults
+from sandbox.files import Files
 from sandbox.ledger import Ledger
-from sandbox.screen import bubble, phone, presses
+from sandbox.line import Line, Messenger
+from sandbox.problems import BodyT, Problem, read_body
 from sandbox.studio import MAX_BYTES
-from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
-from sandbox.telegram.clients import UNSEEN, Phones, Refused
-from sandbox.telegram.delivery import Delivery, Pace
-from sandbox.telegram.files import Files
-from sandbox.telegram.posting import Posting
-from sandbox.telegram.state import Bot, Chat, Telegram
 from sandbox.uploads import Form, TooBig, form_of
 
-KIND = "telegram_bot"
 LEDGER_PAGE = 1_000
 LEDGER_PAGE_MAX = 10_000
 LIVE_PING_SECONDS = 15.0
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Json = dict[str, object]
-BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 class PaceBody(BaseModel):
@@ -78,40 +80,24 @@ class PaceBody(BaseModel):
     retry_divisor: float = Field(ge=1.0, le=1000.0)
 
 
-class Problem(Exception):
-    """An answer that is not a success: status, machine code, and a sentence that says what to do."""
-
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
-
-
 class Control:
     """The doors of the control API."""
 
     def __init__(
         self,
-        telegram: Telegram,
-        phones: Phones,
-        posting: Posting,
+        messengers: Sequence[Messenger],
         files: Files,
         bursts: Bursts,
         faults: FaultPlan,
         ledger: Ledger,
         pace: Pace,
-        delivery: Callable[[Bot], Delivery],
     ) -> None:
-        self._telegram = telegram
-        self._posting = posting
+        self._messengers = messengers
         self._files = files
-        self._phones = phones
         self._bursts = bursts
         self._faults = faults
         self._ledger = ledger
         self._pace = pace
-        self._delivery = delivery
         self._closing = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
@@ -134,109 +120,65 @@ class Control:
             web.get(f"{client}/phone/live", self._phone_live),
             web.get(f"{client}/presses", self._presses),
             web.post(f"{client}/messages", self._write),
-            web.post(f"{client}/edit", self._act(Editing, self._phones.edit)),
-            web.post(f"{client}/block", self._act(Body, self._phones.block)),
-            web.post(f"{client}/unblock", self._act(Unblocking, self._phones.unblock)),
-            web.post(f"{client}/press", self._act(Pressing, self._phones.press)),
-            web.post(f"{client}/share-contact", self._act(Sharing, self._phones.share_contact)),
-            *(web.post(f"{client}/{action}", self._unseen(action)) for action in UNSEEN),
+            web.post(f"{client}/{{action}}", self._act),
         ]
 
     def close(self) -> None:
         """End the live streams."""
         self._closing.set()
 
-    def _act(self, body_type: type[BodyT], action: Callable[[Bot, str, BodyT], Json]) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
-            body = await _body(request, body_type)
-            try:
-                return web.json_response(action(self._bot(request), _client(request), body))
-            except Refused as refused:
-                raise Problem(409, refused.code, refused.detail) from refused
-
-        return handle
+    async def _act(self, request: web.Request) -> web.Response:
+        line, client = self._line(request), _client(request)
+        return web.json_response(line.act(client, request.match_info["action"], await request.read()))
 
     async def _write(self, request: web.Request) -> web.Response:
-        bot, client = self._bot(request), _client(request)
+        line, client = self._line(request), _client(request)
+        if request.content_type != "multipart/form-data":
+            return web.json_response(await line.post(client, await request.read(), ()))
         try:
-            if request.content_type != "multipart/form-data":
-                return web.json_response(await self._posting.post(bot, client, await _body(request, Writing)))
             async with form_of(request, self._files.draft, MAX_BYTES) as form:
-                body = _form_body(form)
                 arrived = [file for _, file in form.files]
-                return web.json_response(await self._posting.post(bot, client, body, arrived))
-        except Refused as refused:
-            raise Problem(409, refused.code, refused.detail) from refused
+                return web.json_response(await line.post(client, _form_body(form), arrived))
         except TooBig as exc:
             detail = f"Файл довший за {MAX_BYTES} байтів: надішліть менший."
             raise Problem(413, "too_big", detail) from exc
 
-    def _unseen(self, action: str) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
-            self._bot(request)
-            _client(request)
-            raise Problem(409, "not_visible_to_bots", UNSEEN[action])
-
-        return handle
-
     async def _channels(self, _: web.Request) -> web.Response:
-        found: list[Json] = [
-            {
-                "channel_id": bot.address,
-                "kind": KIND,
-                "title": bot.account.name,
-                "username": bot.account.username,
-                "connected": bot.webhook is not None,
-                "polls": bot.polls,
-                "pending": self._delivery(bot).pending_count,
-            }
-            for bot in self._telegram.bots.values()
-            if bot.channel_id is not None or bot.polls
-        ]
-        return web.json_response(found)
+        shown = [line.summary for messenger in self._messengers for line in messenger.lines()]
+        return web.json_response([summary for summary in shown if summary is not None])
 
     async def _revoke_token(self, request: web.Request) -> web.Response:
-        return web.json_response({"token": self._telegram.revoke_token(self._bot(request))})
+        return web.json_response({"token": self._line(request).revoke_token()})
 
     async def _webhook(self, request: web.Request) -> web.Response:
-        webhook = self._bot(request).webhook
-        if webhook is None:
-            raise Problem(
-                409, "webhook_not_set", "Бот зняв свій вебхук: підключіть канал знову (setWebhook)."
-            )
-        return web.json_response({"url": webhook.url, "secret_token": webhook.secret_token})
+        return web.json_response(self._line(request).webhook())
 
     async def _clients(self, request: web.Request) -> web.Response:
-        chats = self._bot(request).chats.values()
-        return web.json_response(
-            [{"client": c.user.client, "name": c.user.full_name, "chat_id": c.user.id} for c in chats]
-        )
+        return web.json_response(self._line(request).clients())
 
     async def _messages(self, request: web.Request) -> web.Response:
-        chat = self._chat(request)
-        return web.json_response([] if chat is None else [bubble(message) for message in chat.messages])
+        return web.json_response(self._line(request).messages(_client(request)))
 
     async def _presses(self, request: web.Request) -> web.Response:
-        chat = self._chat(request)
-        return web.json_response([] if chat is None else presses(chat))
+        return web.json_response(self._line(request).presses(_client(request)))
 
     async def _phone(self, request: web.Request) -> web.Response:
-        return web.json_response(self._phone_state(self._bot(request), _client(request)))
+        return web.json_response(self._line(request).phone(_client(request)))
 
     async def _phone_live(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the whole state of the phone at each change, and when «друкує…» ends."""
-        bot, client = self._bot(request), _client(request)
-        chat = bot.chat(self._telegram.people.get(client))
+        line, client = self._line(request), _client(request)
+        watchers = line.watchers(client)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        async with _watching(chat) as changed:
+        async with _watching(watchers) as changed:
             while not self._closing.is_set():
                 changed.clear()
-                state = json.dumps(self._phone_state(bot, client), ensure_ascii=False)
+                state = json.dumps(line.phone(client), ensure_ascii=False)
                 await response.write(f"data: {state}\n\n".encode())
-                typing_seconds = chat.typing_until - self._telegram.clock()
+                typing_seconds = line.typing_seconds(client)
                 wait_seconds = typing_seconds if typing_seconds > 0 else LIVE_PING_SECONDS
                 closing = asyncio.ensure_future(self._closing.wait())
                 change = asyncio.ensure_future(changed.wait())
@@ -269,18 +211,16 @@ class Control:
         """Forget dialogues, pending updates, faults, bursts and the ledger; webhooks, people and ids stay."""
         await self._bursts.stop()
         self._faults.replace(Faults())
-        for bot in self._telegram.bots.values():
-            self._delivery(bot).drop_pending()
-            for chat in bot.chats.values():
-                chat.forget()
-            bot.queries.clear()
+        for messenger in self._messengers:
+            for line in messenger.lines():
+                line.reset()
         self._files.clear()
         self._ledger.clear()
         return web.json_response({})
 
     async def _start_burst(self, request: web.Request) -> web.Response:
         order = await _body(request, BurstOrder)
-        burst = self._bursts.start(self._bot(request), order)
+        burst = self._bursts.start(self._line(request), order)
         return web.json_response(burst.progress(), status=202)
 
     async def _burst_progress(self, request: web.Request) -> web.Response:
@@ -291,64 +231,39 @@ class Control:
             )
         return web.json_response(burst.progress())
 
-    def _bot(self, request: web.Request) -> Bot:
+    def _line(self, request: web.Request) -> Line:
         channel_id = request.match_info["channel_id"]
-        bot = self._telegram.bot_of(channel_id)
-        if bot is None:
-            raise Problem(
-                404,
-                "channel_not_found",
-                f"Жоден бот не давав вебхука …/webhooks/{KIND}/{channel_id}: підключіть канал (setWebhook) "
-                "або назвіть бота числом з його токена.",
-            )
-        return bot
-
-    def _chat(self, request: web.Request) -> Chat | None:
-        """The dialogue, if there was one; looking makes nobody."""
-        bot, client = self._bot(request), _client(request)
-        return next((chat for chat in bot.chats.values() if chat.user.client == client), None)
-
-    def _phone_state(self, bot: Bot, client: str) -> Json:
-        chat = bot.chat(self._telegram.people.get(client))
-        return phone(bot, chat, self._telegram.clock())
-
-
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal of the control API in one shape: `application/problem+json`."""
-    try:
-        return await handler(request)
-    except Problem as problem:
-        body = {"code": problem.code, "detail": problem.detail, "status": problem.status}
-        return web.json_response(body, status=problem.status, content_type="application/problem+json")
+        for messenger in self._messengers:
+            line = messenger.line(channel_id)
+            if line is not None:
+                return line
+        kinds = ", ".join(f"…/webhooks/{messenger.kind}/{channel_id}" for messenger in self._messengers)
+        raise Problem(
+            404,
+            "channel_not_found",
+            f"Жоден бот не давав вебхука {kinds}: підключіть канал (setWebhook, set_webhook) або назвіть "
+            "бота так, як він зветься до вебхука: у Telegram числом з його токена, у Viber його uri.",
+        )
 
 
 @asynccontextmanager
-async def _watching(chat: Chat) -> AsyncIterator[asyncio.Event]:
+async def _watching(watchers: set[asyncio.Event]) -> AsyncIterator[asyncio.Event]:
     changed = asyncio.Event()
-    chat.watchers.add(changed)
+    watchers.add(changed)
     try:
         yield changed
     finally:
-        chat.watchers.discard(changed)
+        watchers.discard(changed)
 
 
 async def _body(request: web.Request, body_type: type[BodyT]) -> BodyT:
-    return _read(body_type, await request.read() or b"{}")
+    return read_body(body_type, await request.read())
 
 
-def _form_body(form: Form) -> Writing:
+def _form_body(form: Form) -> str:
     """What the fields of a form say: a `json` field, or each key as a field of its own."""
     given = form.values.get("json")
-    return _read(Writing, json.dumps(form.values) if given is None else given)
-
-
-def _read(body_type: type[BodyT], raw: bytes | str) -> BodyT:
-    try:
-        return body_type.model_validate_json(raw)
-    except ValidationError as exc:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in exc.errors())
-        raise Problem(422, "invalid_body", f"Виправте тіло запиту: {wrong}") from exc
+    return json.dumps(form.values) if given is None else given
 
 
 def _client(request: web.Request) -> str:

@@ -1,16 +1,20 @@
 """Scripted faults: which answer or webhook goes wrong, how, how often; the same seed, the same faults."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ApiFaultKind = Literal["429", "500", "502", "hang", "accept_then_drop", "reset"]
+ViberFaultKind = Literal["status", "slow", "fails_later"]
 WebhookFaultKind = Literal["duplicate", "reorder", "late"]
 FileFaultKind = Literal["vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"]
 API_FAULTS: frozenset[str] = frozenset({"429", "500", "502", "hang", "accept_then_drop", "reset"})
+WEBHOOK_FAULTS: frozenset[str] = frozenset({"duplicate", "reorder", "late"})
+VIBER_FAULTS: frozenset[str] = API_FAULTS | {"status", "slow", "fails_later"}
+"""What may happen to a call of Viber's API."""
 FILE_FAULTS: frozenset[str] = frozenset({"vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"})
 DOWNLOAD = "file"
 """What stands in `method` for the download of a file."""
@@ -32,14 +36,19 @@ class Fault(BaseModel):
     to it, then closes; `oversize` sends `bytes` bytes without telling a length; `cut` breaks the connection
     in the middle.
     The API faults hit downloads only with `method: "file"`.
+    Viber alone, beside these: `{"status": 12, "status_message"?: "…"}` answers HTTP 200 with that status and
+    does nothing (the kind may be left out); `slow` does everything at once and answers after `seconds`, so
+    that a receipt can come before its answer; `fails_later` takes the message, and the phone then cannot show
+    it (`desc`: what the callback says of it; Viber mostly says nothing).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind
+    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind | ViberFaultKind
     channel_id: str | None = None
     client: str | None = None
-    method: str | None = Field(None, description="Bot API method in any case, or file; API faults only")
+    method: str | None = Field(None, description="API method in any case, or file; API faults only")
+    event: str | None = Field(None, description="Kind of the update or callback; webhook faults only")
     after: int = Field(0, ge=0, description="The first matches go through untouched")
     count: int | None = Field(
         None, ge=1, description="Ends after so many; None: until the faults are replaced"
@@ -47,6 +56,9 @@ class Fault(BaseModel):
     probability: float = Field(1.0, gt=0.0, le=1.0)
     retry_after: int = Field(1, ge=1, le=3600, description="Seconds, for 429")
     seconds: float = Field(1.0, ge=0.0, le=3600.0, description="For hang, late, reorder")
+    status: int = Field(12, ge=1, le=9999, description="For status")
+    status_message: str | None = Field(None, description="For status; left out: Viber's own words")
+    desc: str | None = Field(None, description="For fails_later")
     accepted: bool = Field(False, description="For hang: show the message before the silence")
     hostile: bool = Field(False, description="For reorder: inside one chat")
     bytes_per_s: int = Field(1000, ge=1, description="For drip")
@@ -54,6 +66,13 @@ class Fault(BaseModel):
     size_bytes: int = Field(
         1, alias="bytes", ge=0, le=1 << 31, description="For wrong_length and oversize: how many bytes"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _status_is_a_kind(cls, data: object) -> object:
+        if isinstance(data, dict) and "status" in data and "kind" not in data:
+            return {**data, "kind": "status"}
+        return data
 
 
 class Faults(BaseModel):
@@ -110,11 +129,13 @@ class FaultPlan:
             for armed in self._armed
         ]
 
-    def for_call(self, method: str, channel_id: str | None, client: str | None) -> Fault | None:
-        """The first API fault that fires for this call."""
+    def for_call(
+        self, method: str, channel_id: str | None, client: str | None, kinds: Container[str] = API_FAULTS
+    ) -> Fault | None:
+        """The first API fault that fires for this call, of those the messenger knows."""
         for armed in self._armed:
             fault = armed.fault
-            if fault.kind not in API_FAULTS or not _matches(fault, channel_id, client):
+            if fault.kind not in kinds or not _matches(fault, channel_id, client):
                 continue
             if fault.method is not None and fault.method.lower() != method.lower():
                 continue
@@ -131,12 +152,12 @@ class FaultPlan:
                 return fault
         return None
 
-    def for_update(self, channel_id: str | None, client: str) -> WebhookFaults:
-        """All webhook faults that fire for this update, joined."""
+    def for_update(self, channel_id: str | None, client: str, event: str) -> WebhookFaults:
+        """All webhook faults that fire for this update, joined; `event` is its kind."""
         fired: list[Fault] = []
         for armed in self._armed:
             fault = armed.fault
-            meant = fault.kind not in API_FAULTS and fault.kind not in FILE_FAULTS
+            meant = fault.kind in WEBHOOK_FAULTS and fault.event in (None, event)
             if meant and _matches(fault, channel_id, client) and self._fires(armed):
                 fired.append(fault)
         if not fired:

@@ -19,9 +19,11 @@ class Entry:
 
     `status` is the HTTP status that was answered, None when the connection broke or the answer did not come.
     `accepted` of an API call: its message really appeared on the phone (or its edit, or its deletion); an
-    album has an entry per message. A download of a file is an API call with the method `file` and the path as
-    text, accepted when all bytes were sent. `kind`: of the update, or of the message that appeared. An update
-    taken by `getUpdates` is an entry of type webhook with that method, written when an offset confirms it.
+    album has an entry per message. What a Viber phone could not show after the API had taken it has an entry
+    with the method `phone` and the reason. A download of a file is an API call with the method `file` and the
+    path as text, accepted when all bytes were sent. `kind`: of the update, or of the message that appeared.
+    An update taken by `getUpdates` is an entry of type webhook with that method, written when an offset
+    confirms it. `update_id` of a callback of Viber is a number of ours: the same for each of its attempts.
     """
 
     seq: int
@@ -29,8 +31,8 @@ class Entry:
     type: Literal["webhook", "webhook_dropped", "api"]
     channel_id: str | None
     client: str | None
-    chat_id: int | None
-    message_id: int | None
+    chat_id: int | str | None
+    message_id: int | str | None
     text: str | None
     status: int | None
     error: str | None = None
@@ -63,8 +65,8 @@ class Ledger:
         *,
         channel_id: str | None,
         client: str,
-        chat_id: int,
-        message_id: int | None,
+        chat_id: int | str,
+        message_id: int | str | None,
         text: str | None,
         update_id: int,
         kind: str,
@@ -98,7 +100,14 @@ class Ledger:
         )
 
     def webhook_dropped(
-        self, *, channel_id: str | None, client: str, chat_id: int, update_id: int, kind: str, reason: str
+        self,
+        *,
+        channel_id: str | None,
+        client: str,
+        chat_id: int | str,
+        update_id: int,
+        kind: str,
+        reason: str,
     ) -> None:
         """An update that will never be delivered, and why."""
         self._append(
@@ -123,8 +132,8 @@ class Ledger:
         *,
         channel_id: str | None,
         client: str | None,
-        chat_id: int | None,
-        message_id: int | None,
+        chat_id: int | str | None,
+        message_id: int | str | None,
         text: str | None,
         kind: str | None = None,
         method: str,
@@ -133,7 +142,7 @@ class Ledger:
         accepted: bool,
         fault: str | None,
     ) -> None:
-        """One call of the Bot API and whether it had its effect."""
+        """One call of a messenger's API and whether it had its effect."""
         self._append(
             Entry(
                 self._next(),

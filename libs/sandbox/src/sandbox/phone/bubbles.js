@@ -3,7 +3,8 @@
 export const KIND_TITLES = {
   photo: "🖼 Фото", video: "🎬 Відео", video_note: "🎬 Відеоповідомлення", animation: "🎬 Анімація", audio: "🎵 Аудіо",
   voice: "🎤 Голосове повідомлення", document: "📎 Файл", sticker: "🙂 Стікер", location: "📍 Місце на мапі",
-  contact: "📱 Контакт", unsupported: "Інше повідомлення",
+  contact: "📱 Контакт", url: "🔗 Посилання", keyboard: "⌨ Кнопки внизу", rich_media: "🗂 Картка з кнопками",
+  unsupported: "Інше повідомлення",
 };
 
 function element(tag, className, text) {
@@ -99,6 +100,14 @@ function place(message) {
   return box;
 }
 
+function link(message) {
+  const made = element("a", "link", message.url);
+  made.href = /^https?:/.test(message.url) ? message.url : "#";
+  made.target = "_blank";
+  made.rel = "noopener noreferrer";
+  return made;
+}
+
 function contact(message) {
   const { first_name: first, last_name: last, phone_number: number } = message.contact;
   const name = last ? `${first} ${last}` : first;
@@ -113,7 +122,7 @@ function contact(message) {
 
 const DRAWN = {
   photo, video: film, video_note: film, animation: film, audio: recording, voice: recording, document: attachment,
-  sticker, location: place, contact,
+  sticker, location: place, contact, url: link,
 };
 
 function extension(name) {

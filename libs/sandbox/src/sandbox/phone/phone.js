@@ -11,9 +11,22 @@ const ACTIONS = {
   record_voice: "записує голосове…", upload_voice: "надсилає голосове…", choose_sticker: "обирає стікер…",
 };
 const CHANNELS_EVERY_MS = 2000;
+// What differs between the messengers on this page; everything else the phones have in common.
+const MESSENGERS = {
+  telegram_bot: {
+    title: "Telegram", start: "Почати", block: "Заблокувати", unblock: "Перезапустити бота",
+    line: (bot) => `@${bot.username} · бот`, edits: true, writesWhenBlocked: false,
+    begin: () => act("messages", { text: "/start" }), meet: (name) => act("messages", { name, text: "/start" }),
+  },
+  viber_bot: {
+    title: "Viber", start: "Відкрити чат", block: "Відписатися", unblock: "Підписатися знову",
+    line: (bot) => `${bot.username} · бот Viber`, edits: false, writesWhenBlocked: true,
+    begin: () => act("open"), meet: (name) => act("open", { name }),
+  },
+};
 
 const $ = (id) => document.getElementById(id);
-const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], phone: null, editing: null, offline: false, atEnd: true };
+const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], kind: "telegram_bot", phone: null, editing: null, offline: false, atEnd: true, reading: false };
 const tray = []; // files picked and not sent yet: {file, url}
 let rows = new Map(); // what is drawn, by the JSON it was drawn from: a song goes on playing when something else changes
 let live = null;
@@ -51,6 +64,8 @@ async function call(path, body) {
   }
 }
 
+const messenger = () => MESSENGERS[view.kind];
+
 const act = (action, body = {}) =>
   call(`/control/${view.channel}/clients/${view.client}/${action}`, body);
 
@@ -58,10 +73,11 @@ async function refreshChannels() {
   const channels = await call("/control/channels");
   if (channels === null) return;
   const select = $("channel");
+  view.channels = channels;
   const known = [...select.options].map((o) => o.value).join();
   if (known !== channels.map((c) => c.channel_id).join()) {
     select.replaceChildren(
-      ...channels.map((c) => new Option(`Telegram · ${c.title}`, c.channel_id)),
+      ...channels.map((c) => new Option(`${MESSENGERS[c.kind].title} · ${c.title}`, c.channel_id)),
     );
     const wanted = channels.find((c) => c.channel_id === view.channel) ?? channels[0];
     if (wanted) {
@@ -74,6 +90,8 @@ async function refreshChannels() {
 
 async function pickChannel(channel) {
   view.channel = channel;
+  view.kind = view.channels.find((c) => c.channel_id === channel)?.kind ?? view.kind;
+  drawMessenger();
   const met = (await call(`/control/${channel}/clients`)) ?? [];
   const added = view.clients.filter((c) => c.added);
   const known = [...DEMO_CLIENTS, ...added];
@@ -82,8 +100,17 @@ async function pickChannel(channel) {
   pickClient(view.client);
 }
 
+function drawMessenger() {
+  document.body.dataset.messenger = view.kind;
+  $("block").textContent = messenger().block;
+  $("start").textContent = messenger().start;
+  $("unblock").textContent = messenger().unblock;
+  for (const item of document.querySelectorAll("[data-only]")) item.hidden = item.dataset.only !== view.kind;
+}
+
 function pickClient(client) {
   view.client = client;
+  view.atEnd = true;
   stopEditing();
   emptyTray();
   drawClients();
@@ -116,31 +143,41 @@ function drawClients() {
 }
 
 function draw(phone) {
-  const bubbles = $("bubbles");
-  const atEnd = bubbles.scrollHeight - bubbles.scrollTop - bubbles.clientHeight < 60;
   view.phone = phone;
   $("avatar").textContent = phone.bot.name.slice(0, 1);
   $("bot-name").textContent = phone.bot.name;
-  $("bot-line").textContent = phone.typing ? (ACTIONS[phone.action] ?? "друкує…") : `@${phone.bot.username} · бот`;
+  $("bot-line").textContent = phone.typing ? (ACTIONS[phone.action] ?? "друкує…") : messenger().line(phone.bot);
   drawBubbles(phone);
-  view.atEnd = atEnd;
-  if (atEnd) bubbles.scrollTop = bubbles.scrollHeight;
+  toEnd();
   $("notice").textContent = phone.notice ?? "";
   $("notice").hidden = !phone.notice;
   $("block").hidden = phone.blocked || !phone.started;
-  $("composer").hidden = phone.blocked || !phone.started;
+  $("composer").hidden = !phone.started || (phone.blocked && !messenger().writesWhenBlocked);
   $("start").hidden = phone.blocked || phone.started;
   $("unblock").hidden = !phone.blocked;
   $("commands").hidden = phone.commands.length === 0;
   drawKeyboard(phone);
+  readWhatIsSeen();
+}
+
+async function readWhatIsSeen() {
+  // Telegram tells bots nothing of it; Viber's phone says «seen» once the client looks at the chat.
+  if (!view.phone?.unread || view.reading || document.visibilityState !== "visible") return;
+  view.reading = true;
+  await fetch(`/control/${view.channel}/clients/${view.client}/read`, { method: "POST", body: "{}" }).catch(() => null);
+  view.reading = false;
 }
 
 function drawBubbles(phone) {
   const drawn = new Map();
   for (const messages of grouped(phone.messages)) {
     const presses = phone.presses.filter((p) => messages.some((m) => m.provider_id === p.provider_id) && !p.answered);
-    const key = JSON.stringify([messages, presses, phone.blocked]);
-    drawn.set(key, rows.get(key) ?? bubbleRow(messages, presses));
+    // How far a message came changes its ticks alone: nothing is loaded or played anew for it.
+    const lasting = messages.map(({ state, ...rest }) => rest);
+    const key = JSON.stringify([lasting, presses, phone.blocked]);
+    const row = rows.get(key) ?? bubbleRow(messages, presses);
+    drawTicks(row, messages[0]);
+    drawn.set(key, row);
   }
   rows = drawn;
   const wanted = drawn.size ? [...drawn.values()] : [element("p", "empty", "Тут ще немає повідомлень")];
@@ -178,13 +215,25 @@ function bubbleRow(messages, presses) {
   bubble.append(element("span", "meta", message.edited ? `змінено ${time}` : time));
   row.append(bubble);
   if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message, presses));
-  if (message.direction === "in" && message.text && !view.phone.blocked) {
+  if (message.rich_media) row.append(viberButtons(message.rich_media));
+  if (messenger().edits && message.direction === "in" && message.text && !view.phone.blocked) {
     const change = element("button", "change", "Змінити");
     change.type = "button";
     change.onclick = () => startEditing(message);
     row.append(change);
   }
   return row;
+}
+
+function drawTicks(row, message) {
+  if (message.direction !== "in" || !message.state) return;
+  const mark = row.querySelector(".ticks") ?? row.querySelector(".meta").appendChild(element("span", "ticks"));
+  mark.textContent = message.state === "delivered" ? "✓✓" : "✓";
+  mark.title = message.state === "delivered" ? "Доставлено боту" : "Надіслано";
+}
+
+function toEnd() {
+  if (view.atEnd) $("bubbles").scrollTop = $("bubbles").scrollHeight;
 }
 
 function openPhoto(url) {
@@ -214,21 +263,42 @@ function inlineKeyboard(message, presses) {
   return box;
 }
 
+function viberButtons(keyboard) {
+  const grid = element("div", "grid");
+  for (const button of keyboard.Buttons) {
+    const opens = button.ActionType === "open-url";
+    const made = element("button", "", opens ? `${button.label} ↗` : button.label);
+    made.type = "button";
+    made.style.gridColumn = `span ${button.Columns ?? 6}`;
+    made.style.gridRow = `span ${button.Rows ?? 1}`;
+    if (button.BgColor) made.style.backgroundColor = button.BgColor;
+    made.onclick = () =>
+      opens
+        ? window.open(button.ActionBody, "_blank", "noopener")
+        : act("press", { text: button.label, data: button.ActionBody });
+    grid.append(made);
+  }
+  return grid;
+}
+
+function replyButtons(rows) {
+  return rows.map((buttons) => {
+    const line = element("div");
+    for (const button of buttons) {
+      const made = element("button", "", button.text);
+      made.type = "button";
+      made.onclick = () => act("press", { text: button.text });
+      line.append(made);
+    }
+    return line;
+  });
+}
+
 function drawKeyboard(phone) {
-  const rows = phone.blocked ? [] : (phone.keyboard?.keyboard ?? []);
-  $("keyboard").hidden = rows.length === 0;
-  $("keyboard").replaceChildren(
-    ...rows.map((buttons) => {
-      const line = element("div");
-      for (const button of buttons) {
-        const made = element("button", "", button.text);
-        made.type = "button";
-        made.onclick = () => act("press", { text: button.text });
-        line.append(made);
-      }
-      return line;
-    }),
-  );
+  const keyboard = phone.blocked ? null : phone.keyboard;
+  const drawn = keyboard?.Buttons ? [viberButtons(keyboard)] : replyButtons(keyboard?.keyboard ?? []);
+  $("keyboard").hidden = drawn.length === 0;
+  $("keyboard").replaceChildren(...drawn);
 }
 
 function startEditing(message) {
@@ -309,7 +379,8 @@ async function send() {
   if (done === null) return; // what was typed and picked stays
   stopEditing();
   emptyTray();
-  $("bubbles").scrollTop = $("bubbles").scrollHeight;
+  view.atEnd = true;
+  toEnd();
 }
 
 function toggleMenu(menu) {
@@ -363,8 +434,13 @@ $("files").addEventListener("change", () => {
 });
 for (const loaded of ["load", "loadedmetadata"]) {
   // A picture that was unknown in size must not push the newest message out of view.
-  $("bubbles").addEventListener(loaded, () => view.atEnd && $("bubbles").scrollTo(0, $("bubbles").scrollHeight), true);
+  $("bubbles").addEventListener(loaded, toEnd, true);
 }
+$("bubbles").addEventListener("scroll", (event) => {
+  const bubbles = event.target;
+  view.atEnd = bubbles.scrollHeight - bubbles.scrollTop - bubbles.clientHeight < 60;
+});
+new ResizeObserver(toEnd).observe($("bubbles")); // a keyboard or a tray took some of the room
 $("text").addEventListener("paste", (event) => {
   if (event.clipboardData.files.length === 0) return;
   event.preventDefault();
@@ -379,14 +455,15 @@ $("viewer").addEventListener("click", (event) => {
 });
 $("block").addEventListener("click", () => act("block"));
 $("unblock").addEventListener("click", () => act("unblock"));
-$("start").addEventListener("click", () => act("messages", { text: "/start" }));
+$("start").addEventListener("click", () => messenger().begin());
+document.addEventListener("visibilitychange", readWhatIsSeen);
 $("new-client").addEventListener("submit", async (event) => {
   event.preventDefault();
   const name = $("new-name").value.trim();
   if (!name || !view.channel) return;
   const client = `n${Date.now().toString(36)}`;
   view.client = client;
-  if ((await act("messages", { name, text: "/start" })) === null) return;
+  if ((await messenger().meet(name)) === null) return;
   view.clients.push({ client, name, added: true });
   $("new-name").value = "";
   pickClient(client);

@@ -6,25 +6,25 @@ the senders this sandbox serves send none.
 Source: open Bot API server (error texts, checks, limits).
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from sandbox.faults import Fault, FaultPlan
+from sandbox.files import Files
 from sandbox.ledger import Ledger
+from sandbox.serving import Serving
 from sandbox.telegram import payloads
 from sandbox.telegram.delivery import (
     CALLBACK_LIFE_SECONDS,
     NOT_BY_DEFAULT,
     UPDATE_TYPES,
-    Delivery,
     PollTerminated,
+    TelegramDelivery,
 )
-from sandbox.telegram.files import Files
 from sandbox.telegram.params import ApiError, Method, Outcome, Params, params_of
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.sending import known_chat, writable_chat
@@ -59,15 +59,16 @@ class BotApi:
         files: Files,
         faults: FaultPlan,
         ledger: Ledger,
-        delivery: Callable[[Bot], Delivery],
+        delivery: Callable[[Bot], TelegramDelivery],
         rooms: Mapping[str, Method],
+        serving: Serving,
     ) -> None:
         self._telegram = telegram
         self._files = files
         self._faults = faults
         self._ledger = ledger
         self._delivery = delivery
-        self._closing = asyncio.Event()
+        self._serving = serving
         self._methods: dict[str, Method] = {
             "getme": self.get_me,
             "setwebhook": self.set_webhook,
@@ -88,10 +89,6 @@ class BotApi:
             web.post(path, self._handle),
             web.route("*", "/bot{tail:.*}", self._not_found),
         ]
-
-    def close(self) -> None:
-        """Let go of the calls a fault holds."""
-        self._closing.set()
 
     async def _not_found(self, _: web.Request) -> web.Response:
         return _answer(ApiError(404, "Not Found"))
@@ -158,23 +155,10 @@ class BotApi:
                 fault=None if fault is None else fault.kind,
             )
         if fault is not None and silent:
-            return await self._silence(request, fault)
+            return await self._serving.silence(request, fault)
         if fault is not None and fault.kind == "502":
             return web.Response(status=502, text=_BAD_GATEWAY, content_type="text/html")
         return _answer(error) if error is not None else _result(outcome)
-
-    async def _silence(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        """No answer at all: the connection just ends."""
-        if fault.kind == "hang":
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), fault.seconds)
-        transport = request.transport
-        if transport is not None:
-            if fault.kind == "reset":
-                transport.abort()
-            else:
-                transport.close()
-        return web.Response()  # goes nowhere: the connection is gone
 
     # --- methods: one function each, named like the method
 

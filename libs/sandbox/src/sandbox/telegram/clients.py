@@ -3,16 +3,12 @@
 import secrets
 from collections.abc import Callable
 
+from sandbox.delivery import Update, Watcher
+from sandbox.files import StoredFile
+from sandbox.problems import Refused
 from sandbox.telegram import media, payloads
 from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
-from sandbox.telegram.delivery import (
-    CALLBACK_LIFE_SECONDS,
-    MESSAGE_LIFE_SECONDS,
-    Delivery,
-    Update,
-    Watcher,
-)
-from sandbox.telegram.files import StoredFile
+from sandbox.telegram.delivery import CALLBACK_LIFE_SECONDS, MESSAGE_LIFE_SECONDS, TelegramDelivery
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.state import Bot, Chat, PhoneMessage, Press, Telegram
 
@@ -25,19 +21,10 @@ UNSEEN = {
 }
 
 
-class Refused(Exception):
-    """The phone cannot do that now; the text says why and what to do."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
 class Phones:
     """The phones of everybody, for all bots."""
 
-    def __init__(self, telegram: Telegram, delivery: Callable[[Bot], Delivery]) -> None:
+    def __init__(self, telegram: Telegram, delivery: Callable[[Bot], TelegramDelivery]) -> None:
         self._telegram = telegram
         self._delivery = delivery
 

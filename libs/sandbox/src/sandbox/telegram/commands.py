@@ -3,9 +3,10 @@
 import json
 import re
 
+from sandbox.people import User
 from sandbox.telegram.params import ApiError, Method, Outcome, Params
 from sandbox.telegram.payloads import Json, utf16_units
-from sandbox.telegram.state import Bot, Telegram, User
+from sandbox.telegram.state import Bot, Telegram
 
 MAX_COMMANDS = 100
 """Source: Bot API, setMyCommands."""

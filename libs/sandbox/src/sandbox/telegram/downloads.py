@@ -3,17 +3,13 @@
 Source: open Bot API server (20 MB, error texts); the link carries the token and is good for an hour or more.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from pathlib import Path
-
 from aiohttp import web
 
 from sandbox.faults import DOWNLOAD, Fault, FaultPlan
+from sandbox.files import Files, StoredFile
 from sandbox.ledger import Ledger
+from sandbox.serving import Sent, Serving, whole
 from sandbox.telegram import media
-from sandbox.telegram.files import Files, StoredFile
 from sandbox.telegram.params import ApiError, Method, Outcome, Params
 from sandbox.telegram.state import Bot, Telegram
 
@@ -25,8 +21,6 @@ _REFUSALS = {
     "502": (502, "Bad Gateway"),
     "vanished": (404, "Not Found"),
 }
-_CHUNK_BYTES = 256 * 1024
-_DRIPS_PER_SECOND = 10
 _SHOWN = ("image/jpeg", "image/png", "image/webp", "image/gif", "video/", "audio/")
 _COPY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -38,12 +32,14 @@ _COPY_HEADERS = {
 class Downloads:
     """Gives the bytes of files to bots and to the phone page."""
 
-    def __init__(self, telegram: Telegram, files: Files, faults: FaultPlan, ledger: Ledger) -> None:
+    def __init__(
+        self, telegram: Telegram, files: Files, faults: FaultPlan, ledger: Ledger, serving: Serving
+    ) -> None:
         self._telegram = telegram
         self._files = files
         self._faults = faults
         self._ledger = ledger
-        self._closing = asyncio.Event()
+        self._serving = serving
 
     def methods(self) -> dict[str, Method]:
         """By the name of the method, in small letters."""
@@ -55,10 +51,6 @@ class Downloads:
             web.get("/file/bot{token:[^/]*}/{path:.+}", self._download),
             web.get("/control/files/{unique_id}", self._copy),
         ]
-
-    def close(self) -> None:
-        """Let go of the downloads a fault holds."""
-        self._closing.set()
 
     def get_file(self, bot: Bot, params: Params) -> Outcome:
         """Tell the path of a file."""
@@ -91,14 +83,14 @@ class Downloads:
         file = self._files.by_path(bot.account.id, request.match_info["path"])
         client = None if file is None else file.client
         fault = self._faults.for_download(bot.channel_id, client)
-        sent = _Sent()
+        sent = Sent()
         try:
             if fault is not None:
                 return await self._faulty(request, file, fault, sent)
             if file is None:
                 sent.status = 404
                 return _refusal(404, "Not Found")
-            return await _stream(request, file, sent)
+            return await whole(request, file, sent)
         finally:
             person = None if client is None else self._telegram.people.get(client)
             self._ledger.api(
@@ -115,121 +107,13 @@ class Downloads:
             )
 
     async def _faulty(
-        self, request: web.Request, file: StoredFile | None, fault: Fault, sent: "_Sent"
+        self, request: web.Request, file: StoredFile | None, fault: Fault, sent: Sent
     ) -> web.StreamResponse:
         """Answers that are no file; `file` may be unknown."""
         if file is None or fault.kind in _REFUSALS:
             sent.status, text = _REFUSALS.get(fault.kind, _REFUSALS["vanished"])
             return _refusal(sent.status, text, fault.retry_after if fault.kind == "429" else None)
-        match fault.kind:
-            case "drip":
-                return await self._drip(request, file, fault, sent)
-            case "oversize":
-                return await self._oversize(request, file, fault, sent)
-            case "wrong_type":
-                return await _stream(request, file, sent, mime=fault.content_type)
-            case "wrong_length" | "cut":
-                return await _broken_length(request, file, fault, sent)
-            case "hang":
-                await self._wait(fault.seconds)
-        _break(request, hard=fault.kind == "reset")
-        return web.Response()  # goes nowhere: the connection is gone
-
-    async def _drip(
-        self, request: web.Request, file: StoredFile, fault: Fault, sent: "_Sent"
-    ) -> web.StreamResponse:
-        """A few bytes at a time, for ever so long."""
-        response = await _begun(request, file.size, "application/octet-stream", sent)
-        step = max(1, int(fault.bytes_per_s / _DRIPS_PER_SECOND))
-        async for chunk in _chunks(file.place, step):
-            await response.write(chunk)
-            await self._wait(len(chunk) / fault.bytes_per_s)
-            if self._closing.is_set():
-                return response
-        sent.whole = True
-        return response
-
-    async def _oversize(
-        self, request: web.Request, file: StoredFile, fault: Fault, sent: "_Sent"
-    ) -> web.StreamResponse:
-        """The file and then zeros, without a length: more than `getFile` told."""
-        response = await _begun(request, None, "application/octet-stream", sent)
-        left = fault.size_bytes
-        async for chunk in _chunks(file.place, _CHUNK_BYTES):
-            await response.write(chunk)
-            left -= len(chunk)
-        while left > 0:
-            await response.write(bytes(min(left, _CHUNK_BYTES)))
-            left -= _CHUNK_BYTES
-        sent.whole = True
-        return response
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
-
-
-class _Sent:
-    """What became of a download."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.whole = False
-
-
-async def _stream(
-    request: web.Request, file: StoredFile, sent: _Sent, mime: str = "application/octet-stream"
-) -> web.StreamResponse:
-    """The bytes, piece by piece; files have no types here, as with Telegram."""
-    response = await _begun(request, file.size, mime, sent)
-    async for chunk in _chunks(file.place, _CHUNK_BYTES):
-        await response.write(chunk)
-    await response.write_eof()
-    sent.whole = True
-    return response
-
-
-async def _broken_length(
-    request: web.Request, file: StoredFile, fault: Fault, sent: _Sent
-) -> web.StreamResponse:
-    """`cut` breaks the connection in the middle; `wrong_length` announces another length than comes."""
-    lying = fault.kind == "wrong_length"
-    announced = fault.size_bytes if lying else file.size
-    left = min(announced, file.size) if lying else file.size // 2
-    response = await _begun(request, announced, "application/octet-stream", sent)
-    async for chunk in _chunks(file.place, _CHUNK_BYTES):
-        await response.write(chunk[:left])
-        left -= len(chunk)
-        if left <= 0:
-            break
-    _break(request, hard=not lying)
-    return response
-
-
-async def _begun(request: web.Request, length: int | None, mime: str, sent: _Sent) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": mime})
-    if length is None:
-        response.enable_chunked_encoding()
-    else:
-        response.content_length = length
-    sent.status = 200
-    await response.prepare(request)
-    return response
-
-
-async def _chunks(place: Path, size: int) -> AsyncIterator[bytes]:
-    with place.open("rb") as file:  # small pieces from the page cache
-        while chunk := file.read(size):
-            yield chunk
-
-
-def _break(request: web.Request, *, hard: bool) -> None:
-    transport = request.transport
-    if transport is not None:
-        if hard:
-            transport.abort()
-        else:
-            transport.close()
+        return await self._serving.faulty(request, file, fault, sent)
 
 
 def _refusal(status: int, description: str, retry_after: int | None = None) -> web.Response:

@@ -5,7 +5,7 @@ Source: the fact sheet of the Bot API, one sample per kind in tests/fixtures/tel
 
 from collections.abc import Callable
 
-from sandbox.telegram.files import StoredFile
+from sandbox.files import StoredFile
 from sandbox.telegram.payloads import Json
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from sandbox.telegram.files import Files
+from sandbox.files import Files
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.state import Bot, Chat, PhoneMessage
 from sandbox.uploads import Arrived, Form, TooBig, form_of

@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from sandbox.telegram.state import BotAccount, User
+from sandbox.people import User
+from sandbox.telegram.state import BotAccount
 
 Json = dict[str, object]
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import cast
 from weakref import WeakValueDictionary
 
+from sandbox.darkroom import WITH_FILE, Darkroom
+from sandbox.problems import Refused
 from sandbox.studio import FileOrder
 from sandbox.telegram.acts import MAX_ALBUM, MediaKind, Writing
-from sandbox.telegram.clients import Phones, Refused
-from sandbox.telegram.darkroom import WITH_FILE, Darkroom
+from sandbox.telegram.clients import Phones
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.state import Bot
 from sandbox.uploads import Arrived

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sandbox.darkroom import FILM, BadPicture, Darkroom
+from sandbox.files import Files, Looks, StoredFile, guess_mime, shelf_title
 from sandbox.telegram import media, payloads
 from sandbox.telegram.clients import message_json
-from sandbox.telegram.darkroom import FILM, BadPicture, Darkroom
-from sandbox.telegram.files import Files, Looks, StoredFile, guess_mime, shelf_title
 from sandbox.telegram.keyboards import inline_only, keyboard
 from sandbox.telegram.params import ApiError, Method, Outcome, Params
 from sandbox.telegram.payloads import Json

@@ -6,13 +6,9 @@ one a restart is a new server: bots have no webhook until `setWebhook` is called
 """
 
 import asyncio
-import json
-import os
-import random
 import re
 import secrets
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +16,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from sandbox.telegram.files import StoredFile
+from sandbox.files import StoredFile
+from sandbox.people import People, User
+from sandbox.state_file import StateFile
 
 MAX_MESSAGES_PER_CHAT = 10_000
 """A phone shows the newest messages; a run of the sandbox stays bounded."""
@@ -31,38 +29,6 @@ ID_BLOCK = 10_000
 """Ids are reserved in the state file in blocks: after a crash the next block is used, none is given twice."""
 
 _CHANNEL = re.compile(r"/webhooks/telegram_bot/([A-Za-z0-9_-]+)/?$")
-
-_FIRST_NAMES = {
-    "Олександр": "oleksandr", "Наталія": "nataliia", "Ірина": "iryna", "Андрій": "andrii", "Юлія": "yuliia",
-    "Богдан": "bohdan", "Світлана": "svitlana", "Дмитро": "dmytro", "Катерина": "kateryna", "Василь": "vasyl",
-    "Оксана": "oksana", "Сергій": "serhii", "Галина": "halyna", "Роман": "roman", "Соломія": "solomiia",
-    "Петро": "petro",
-}  # fmt: skip
-_LAST_NAMES = {
-    "Коваленко": "kovalenko", "Шевченко": "shevchenko", "Бондаренко": "bondarenko", "Ткачук": "tkachuk",
-    "Кравченко": "kravchenko", "Мельник": "melnyk", "Поліщук": "polishchuk", "Савченко": "savchenko",
-    "Гончаренко": "honcharenko", "Левченко": "levchenko", "Руденко": "rudenko", "Мороз": "moroz",
-}  # fmt: skip
-_DEMO_NAMES = {"olena": "Олена", "taras": "Тарас", "maria": "Марія"}
-
-
-class User(BaseModel):
-    """A person with a phone; the same person for every bot."""
-
-    model_config = ConfigDict(frozen=True)
-
-    client: str
-    id: int
-    first_name: str
-    last_name: str | None = None
-    username: str | None = None
-    language_code: str = "uk"
-    phone_number: str
-
-    @property
-    def full_name(self) -> str:
-        """Name as the phone book would show it."""
-        return self.first_name if self.last_name is None else f"{self.first_name} {self.last_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,37 +207,6 @@ class Bot:
         )
 
 
-class People:
-    """Everybody who has a phone. The short id is the key: the same id is the same person, for ever."""
-
-    def __init__(self, users: dict[str, User], changed: Callable[[], None]) -> None:
-        self._users = users
-        self._by_id = {user.id: user for user in users.values()}
-        self._changed = changed
-
-    def get(self, client: str, name: str | None = None) -> User:
-        """The person behind the short id; made at the first use, renamed when `name` is given."""
-        known = self._users.get(client)
-        if known is not None and (name is None or known.full_name == name):
-            return known
-        person = _new_user(client) if known is None else known
-        if name is not None:
-            first, _, last = name.partition(" ")
-            person = person.model_copy(update={"first_name": first, "last_name": last or None})
-        self._users[client] = person
-        self._by_id[person.id] = person
-        self._changed()
-        return person
-
-    def by_id(self, user_id: int) -> User | None:
-        """The person with this Telegram id."""
-        return self._by_id.get(user_id)
-
-    def all(self) -> dict[str, User]:
-        """Everybody, by short id."""
-        return dict(self._users)
-
-
 class Telegram:
     """The whole of Telegram, as far as this sandbox goes."""
 
@@ -279,22 +214,21 @@ class Telegram:
         self, accounts: Sequence[BotAccount], state_file: Path | None, clock: Callable[[], float] = time.time
     ) -> None:
         self.clock = clock
-        self._state_file = state_file
-        self._unsaved = asyncio.Event()
-        memory = _load(state_file)
-        self.people = People(memory.users, self._unsaved.set)
+        self._file = StateFile(state_file, Memory, self._memory)
+        memory = self._file.load()
+        self.people = People(memory.users, self._file.changed)
         self.bots: dict[str, Bot] = {}
         # Without a state file the numbers start from the time, so that a restart does not give old ids again.
         seconds = int(clock()) - 1_767_225_600  # since 2026-01-01
         for account in accounts:
             fresh = _BotMemory(update_id=100_000_000 + seconds * 20, message_id=seconds * 20)
-            bot = Bot(account, memory.bots.get(account.id, fresh), self._unsaved.set)
+            bot = Bot(account, memory.bots.get(account.id, fresh), self._file.changed)
             self.bots[account.token] = bot
-        self._unsaved.set()
+        self._file.changed()
 
     def changed(self) -> None:
         """Something the state file keeps is new."""
-        self._unsaved.set()
+        self._file.changed()
 
     def revoke_token(self, bot: Bot) -> str:
         """As /revoke at BotFather: the old token is refused from now on. A restart brings it back."""
@@ -321,61 +255,13 @@ class Telegram:
         )
 
     async def keep_saving(self) -> None:
-        """Write the state file whenever something is new; at most five times a second."""
-        while True:
-            await self._unsaved.wait()
-            self._unsaved.clear()
-            await asyncio.to_thread(_save, self._state_file, self._memory())
-            await asyncio.sleep(0.2)
+        """Write the state file whenever something is new."""
+        await self._file.keep_saving()
 
     def save(self) -> None:
         """Write the state file now."""
-        _save(self._state_file, self._memory())
+        self._file.save()
 
     def _memory(self) -> Memory:
         bots = {bot.account.id: bot.remember() for bot in self.bots.values()}
         return Memory(users=self.people.all(), bots=bots)
-
-
-def _save(state_file: Path | None, memory: Memory) -> None:
-    """Replace the file in one step; readable by its owner only, it holds webhook secrets."""
-    if state_file is None:
-        return
-    state_file.parent.mkdir(parents=True, exist_ok=True)
-    draft = state_file.with_suffix(".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(memory.model_dump(mode="json"), file, ensure_ascii=False, indent=1)
-    draft.replace(state_file)
-
-
-def _load(state_file: Path | None) -> Memory:
-    if state_file is None or not state_file.exists():
-        return Memory()
-    return Memory.model_validate_json(state_file.read_text(encoding="utf-8"))
-
-
-def _new_user(client: str) -> User:
-    number = zlib.crc32(client.encode())
-    dice = random.Random(number)  # noqa: S311  # a name, the same for the same short id
-    phone_number = f"38067{dice.randrange(10_000_000):07d}"
-    user_id = 5_000_000_000 + number
-    if client in _DEMO_NAMES:
-        return User(
-            client=client,
-            id=user_id,
-            first_name=_DEMO_NAMES[client],
-            username=f"{client}_demo",
-            phone_number=phone_number,
-        )
-    first = dice.choice(list(_FIRST_NAMES))
-    last = dice.choice(list(_LAST_NAMES))
-    username = f"{_FIRST_NAMES[first]}_{_LAST_NAMES[last]}_{number % 1000}"
-    return User(
-        client=client,
-        id=user_id,
-        first_name=first,
-        last_name=last if dice.random() < 0.8 else None,
-        username=username if dice.random() < 0.6 else None,
-        phone_number=phone_number,
-    )

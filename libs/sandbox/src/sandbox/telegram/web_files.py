@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import aiohttp
 
-from sandbox.telegram.files import Files
+from sandbox.files import Files
 from sandbox.telegram.params import ApiError
 from sandbox.uploads import Arrived
 

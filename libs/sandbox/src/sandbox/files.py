@@ -1,4 +1,4 @@
-"""Files Telegram keeps: bytes on disk, and the ids and paths by which each bot knows them."""
+"""Files the messengers keep: bytes on disk, and the ids and paths by which a bot knows them."""
 
 import hashlib
 import os

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from sandbox.files import StoredFile
 from sandbox.telegram.commands import shown_commands
-from sandbox.telegram.files import StoredFile
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.state import Bot, Chat, PhoneMessage, Press
 
@@ -16,6 +16,7 @@ def phone(bot: Bot, chat: Chat, now: float) -> Json:
     person = chat.user
     typing = chat.typing_until > now
     return {
+        "messenger": "telegram_bot",
         "client": person.client,
         "name": person.full_name,
         "phone_number": person.phone_number,

@@ -1,4 +1,4 @@
-"""Turns bytes into what Telegram keeps of them: dimensions, a thumbnail, a type; for clients and for bots."""
+"""Turns bytes into what a messenger keeps of them: sides, a thumbnail, a type; for clients and for bots."""
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
+from sandbox.files import Files, Looks, StoredFile, guess_mime
 from sandbox.studio import FileOrder, Generated, Studio, picture
-from sandbox.telegram.files import Files, Looks, StoredFile, guess_mime
 from sandbox.uploads import Arrived
 
 MAX_SIDES = 10_000
@@ -65,6 +65,10 @@ class Darkroom:
         """
         return await asyncio.to_thread(self._picked, bot_id, kind, order, arrived, client)
 
+    async def drawn(self, bot_id: int, picture: bytes, client: str) -> StoredFile:
+        """A picture the messenger itself has: a sticker of its shop."""
+        return await asyncio.to_thread(self._drawn, bot_id, picture, client)
+
     async def received(
         self, bot_id: int, kind: str, arrived: Arrived, told: Looks, client: str | None
     ) -> StoredFile:
@@ -77,6 +81,13 @@ class Darkroom:
             BadPicture: the photo is none, or its sides are beyond Telegram's limits.
         """
         return await asyncio.to_thread(self._received, bot_id, kind, arrived, told, client)
+
+    def _drawn(self, bot_id: int, picture: bytes, client: str) -> StoredFile:
+        place = self._files.draft()
+        place.write_bytes(picture)
+        width, height = _sides(place) or (0, 0)
+        looks = Looks("image/png", None, width, height)
+        return self._files.keep(bot_id, "sticker", place, looks, client=client)
 
     def _picked(
         self, bot_id: int, kind: str, order: FileOrder, arrived: Arrived | None, client: str

@@ -1,0 +1,1 @@
+"""Viber's bots: the REST API, the callbacks, the phones."""

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, say
-from demo_people import sandbox_bots
+from demo_people import sandbox_bots, sandbox_viber_bots
 from msgkit.testing.infra import engine_answers, require_engine
 from msgkit.testing.processes import ServerFailed, write_private
 from roster import Addresses
@@ -36,9 +36,11 @@ def environment(ports: Ports, secrets: Secrets) -> dict[str, str]:
         "GATEWAY_PORT": str(ports.public(0)),
         "SANDBOX_PORT": str(ports.public(10)),
         "SESSION_KEY": secrets.values["SESSION_KEY"],
-        "CREDENTIAL_KEYS": json.dumps(secrets.credential_keys()),
+        "CREDENTIAL_KEYS_INGEST_TELEGRAM": json.dumps(secrets.credential_keys("ingest-telegram")),
+        "CREDENTIAL_KEYS_INGEST_VIBER": json.dumps(secrets.credential_keys("ingest-viber")),
         "SERVICE_PUBLIC_KEYS": json.dumps(secrets.service_public_keys()),
         "SANDBOX_BOTS": json.dumps(sandbox_bots(secrets), ensure_ascii=True),
+        "SANDBOX_VIBER_BOTS": json.dumps(sandbox_viber_bots(secrets), ensure_ascii=True),
     }
     for name, key in secrets.values.items():
         if name.startswith("SERVICE_KEY_"):

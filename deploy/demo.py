@@ -1,4 +1,4 @@
-"""The demo: connects each tenant's bot of the sandbox through the gateway's API and writes demo.json."""
+"""The demo: connects each tenant's bots of the sandbox through the gateway's API and writes demo.json."""
 
 from __future__ import annotations
 
@@ -7,24 +7,62 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bootstrap import Problem, say
 from demo_people import TENANTS, USERS, Tenant, User, as_login
 from msgkit.testing.processes import write_private
+from roster import SANDBOX_PATHS
 from state import STATE, Ports, Secrets
 
 DEMO_FILE = STATE / "demo.json"
-_KIND = "telegram_bot"
 _CONNECTOR_DEADLINE_SECONDS = 30
-_SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
+_WELCOME = "Вітаємо! Напишіть, на яку послугу й коли вас записати, або натисніть кнопку."
+
+
+@dataclass(frozen=True)
+class _Messenger:
+    """One messenger of the demo, as the sandbox plays it."""
+
+    kind: str
+    service: str
+    public: int
+    """Offset of the port its webhooks come to."""
+    token: str
+    """Which secret is a tenant's bot there: `BOT_TOKEN` of `BOT_TOKEN_salon`."""
+    title: str
+    roles: tuple[str, ...]
+    welcome: Mapping[str, object]
+
+
+_MESSENGERS = (
+    _Messenger("telegram_bot", "ingest-telegram", 1, "BOT_TOKEN", "{}", ("admin", "reception"), {}),
+    _Messenger(
+        "viber_bot",
+        "ingest-viber",
+        2,
+        "VIBER_TOKEN",
+        "{} у Viber",
+        ("admin", "reception", "viber-only"),
+        {"text": _WELCOME, "buttons": [{"text": "Записатися", "value": "Хочу записатися"}]},
+    ),
+)
 
 
 def prepare(ports: Ports, secrets: Secrets) -> None:
     """Connects what is not connected yet, and writes demo.json; a second time it changes nothing."""
     gateway, sandbox = f"http://127.0.0.1:{ports.public(0)}", f"http://127.0.0.1:{ports.public(10)}"
-    webhooks = f"http://127.0.0.1:{ports.public(1)}/"
-    channels = [_channel_of(tenant, gateway, sandbox, webhooks, secrets) for tenant in TENANTS]
+    channels = []
+    for tenant in TENANTS:
+        bearer = {"Authorization": f"Bearer {_login(gateway, _admin_of(tenant), secrets)}"}
+        for messenger in _MESSENGERS:
+            token = secrets.values.get(f"{messenger.token}_{tenant.id}")
+            if token is not None:
+                webhooks = f"http://127.0.0.1:{ports.public(messenger.public)}/"
+                channel = _connected(tenant, messenger, token, gateway, sandbox, webhooks, bearer)
+                channels.append(channel)
     demo = {
         "gateway": gateway,
         "sandbox": sandbox,
@@ -44,49 +82,60 @@ def print_addresses() -> None:
     say(f"All of it     {DEMO_FILE.relative_to(STATE.parent)}")
 
 
-def _channel_of(
-    tenant: Tenant, gateway: str, sandbox: str, webhooks: str, secrets: Secrets
+def _connected(
+    tenant: Tenant,
+    messenger: _Messenger,
+    token: str,
+    gateway: str,
+    sandbox: str,
+    webhooks: str,
+    bearer: dict[str, str],
 ) -> dict[str, object]:
-    token = _login(gateway, _admin_of(tenant), secrets)
-    bearer = {"Authorization": f"Bearer {token}"}
     known = _call("GET", f"{gateway}/api/v1/channels", None, bearer)
-    channel = next((each for each in known if each["kind"] == _KIND), None)
-    _wait_for_connector(gateway, bearer)
+    channel = next((each for each in known if each["kind"] == messenger.kind), None)
+    _wait_for_connector(messenger, gateway, bearer)
     if channel is not None and not channel["webhook_url"].startswith(webhooks):
-        say(f"{tenant.title}: the ports moved, connecting its bot anew (a new channel; old dialogues stay).")
+        say(f"{channel['title']}: the ports moved, connecting it anew (a new channel; old dialogues stay).")
         _call("DELETE", f"{gateway}/api/v1/channels/{channel['id']}", None, bearer)
         channel = None
     if channel is None:
         order = {
-            "kind": _KIND,
-            "title": tenant.title,
-            "credentials": {"token": secrets.values[f"BOT_TOKEN_{tenant.id}"]},
-            "api_base": sandbox,
-            "settings": {"roles": ["admin", "reception"]},
+            "kind": messenger.kind,
+            "title": messenger.title.format(tenant.title),
+            "credentials": {"token": token},
+            "api_base": sandbox + SANDBOX_PATHS[messenger.service],
+            "settings": {"roles": messenger.roles, "welcome": messenger.welcome},
         }
         channel = _call("POST", f"{gateway}/api/v1/channels", order, bearer)
     webhook = _call("GET", f"{sandbox}/control/{channel['id']}/webhook", None, {})
     return {
         "id": channel["id"],
-        "kind": _KIND,
+        "kind": messenger.kind,
         "title": channel["title"],
         "tenant": tenant.id,
         "webhook_url": webhook["url"],
-        "signing": {"header": _SECRET_HEADER, "secret_token": webhook["secret_token"]},
+        "signing": _signing(messenger.kind, token, webhook),
     }
 
 
-def _wait_for_connector(gateway: str, bearer: dict[str, str]) -> None:
+def _signing(kind: str, token: str, webhook: dict[str, Any]) -> dict[str, str]:
+    """What whoever plays the messenger needs for its webhooks to be believed."""
+    if kind == "telegram_bot":
+        return {"header": "X-Telegram-Bot-Api-Secret-Token", "secret_token": webhook["secret_token"]}
+    return {"header": "X-Viber-Content-Signature", "algorithm": "hmac-sha256, hex, of the body", "key": token}
+
+
+def _wait_for_connector(messenger: _Messenger, gateway: str, bearer: dict[str, str]) -> None:
     """A connector announces itself over the bus a moment after it is ready."""
     deadline = time.monotonic() + _CONNECTOR_DEADLINE_SECONDS
     while True:
         kinds = _call("GET", f"{gateway}/api/v1/channel-kinds", None, bearer)
-        if any(each["kind"] == _KIND and each["available"] for each in kinds):
+        if any(each["kind"] == messenger.kind and each["available"] for each in kinds):
             return
         if time.monotonic() > deadline:
             raise Problem(
-                f"The gateway hears no connector for {_KIND} after {_CONNECTOR_DEADLINE_SECONDS} s. "
-                "See make logs S=ingest-telegram and make logs S=gateway"
+                f"The gateway hears no connector for {messenger.kind} after {_CONNECTOR_DEADLINE_SECONDS} s. "
+                f"See make logs S={messenger.service} and make logs S=gateway"
             )
         time.sleep(0.2)
 

@@ -14,11 +14,13 @@ USERS_FILE = STATE / "users.json"
 
 @dataclass(frozen=True)
 class Tenant:
-    """A business of the demo with the one bot it has in the sandbox."""
+    """A business of the demo with the bots it has in the sandbox."""
 
     id: str
     title: str
     bot_username: str
+    viber_uri: str | None = None
+    """None: it has no Viber bot."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class User:
 
 
 TENANTS = (
-    Tenant("salon", "Салон краси «Мавка»", "mavka_salon_bot"),
+    Tenant("salon", "Салон краси «Мавка»", "mavka_salon_bot", viber_uri="mavka_salon"),
     Tenant("clinic", "Клініка «Здоров'я»", "zdorovia_clinic_bot"),
 )
 USERS = (
@@ -62,6 +64,15 @@ def as_login(user: User, secrets: Secrets) -> dict[str, object]:
         "roles": list(user.roles),
         "tenant": user.tenant,
     }
+
+
+def sandbox_viber_bots(secrets: Secrets) -> list[dict[str, str]]:
+    """The Viber bots that exist in the sandbox, as its settings name the fields."""
+    return [
+        {"token": secrets.values[f"VIBER_TOKEN_{tenant.id}"], "name": tenant.title, "uri": tenant.viber_uri}
+        for tenant in TENANTS
+        if tenant.viber_uri is not None
+    ]
 
 
 def sandbox_bots(secrets: Secrets) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, fingerprint
-from demo_people import USERS_FILE, sandbox_bots
+from demo_people import USERS_FILE, sandbox_bots, sandbox_viber_bots
 from state import STATE, Ports, Secrets
 
 
@@ -46,8 +46,13 @@ SERVICES = (
     Service("sandbox", ROOT / "libs/sandbox", 10, None),
     Service("inbox", ROOT / "services/inbox", None, 5),
     Service("ingest-telegram", ROOT / "services/ingest-telegram", 1, 1),
+    Service("ingest-viber", ROOT / "services/ingest-viber", 2, 2),
     Service("gateway", ROOT / "services/gateway", 0, 0),
 )
+
+
+SANDBOX_PATHS = {"ingest-telegram": "", "ingest-viber": "/viber"}
+"""Where below the sandbox's address each messenger's API begins."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def _own_environment(
     if service.name == "sandbox":
         return {
             "ROZMOVA_SANDBOX_BOTS": _json(sandbox_bots(secrets)),
+            "ROZMOVA_SANDBOX_VIBER_BOTS": _json(sandbox_viber_bots(secrets)),
             "ROZMOVA_SANDBOX_STATE": str(STATE / "data/sandbox.json"),
         }
     environment = {
@@ -138,11 +144,12 @@ def _own_environment(
     }
     if service.name == "gateway" or service.name.startswith("ingest-"):
         environment["ROZMOVA_OBJECTS_URL"] = (STATE / "data/objects").as_uri()
-    if service.name == "ingest-telegram":
+    if service.name.startswith("ingest-"):
+        assert service.public is not None
         environment |= {
-            "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{ports.public(1)}",
-            "ROZMOVA_API_BASES": _json([sandbox]),
-            "ROZMOVA_CREDENTIAL_KEYS": _json(secrets.credential_keys()),
+            "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{ports.public(service.public)}",
+            "ROZMOVA_API_BASES": _json([sandbox + SANDBOX_PATHS[service.name]]),
+            "ROZMOVA_CREDENTIAL_KEYS": _json(secrets.credential_keys(service.name)),
         }
     if service.name == "gateway":
         origins = [f"http://{host}:{own['public']}" for host in ("127.0.0.1", "localhost")]

@@ -94,14 +94,18 @@ class Secrets:
         lines = file.read_text().splitlines() if file.exists() else []
         values = dict(line.split("=", 1) for line in lines if "=" in line)
         known = len(values)
-        for service in ("gateway", "inbox", "ingest-telegram"):
+        for service in ("gateway", "inbox", "ingest-telegram", "ingest-viber"):
             values.setdefault(f"SERVICE_KEY_{service}", _random_key())
         values.setdefault("SESSION_KEY", _random_key())
         values.setdefault("RABBITMQ_PASSWORD", secrets.token_urlsafe(24))
         values.setdefault("CREDENTIAL_KEY", _random_key())
+        values.setdefault("CREDENTIAL_KEY_ingest-viber", _random_key())
         for tenant in ("salon", "clinic"):
             bot_id = secrets.randbelow(9_000_000_000) + 1_000_000_000
             values.setdefault(f"BOT_TOKEN_{tenant}", f"{bot_id}:{secrets.token_urlsafe(26)}")
+        # As Viber writes its tokens: three groups of 16 hex digits.
+        viber_token = "-".join(secrets.token_hex(8) for _ in range(3))
+        values.setdefault("VIBER_TOKEN_salon", viber_token)
         for login in ("olena", "ivan", "viktor", "nobody", "maria"):
             values.setdefault(f"PASSWORD_{login}", _password())
         if len(values) != known:
@@ -119,8 +123,11 @@ class Secrets:
             if name.startswith("SERVICE_KEY_")
         }
 
-    def credential_keys(self) -> dict[str, object]:
-        return {"primary": "k1", "keys": {"k1": self.values["CREDENTIAL_KEY"]}}
+    def credential_keys(self, service: str) -> dict[str, object]:
+        """What seals the accounts of one ingest service; no other can open them."""
+        # The first one's key has no name of a service: installations of before have it.
+        key = self.values.get(f"CREDENTIAL_KEY_{service}", self.values["CREDENTIAL_KEY"])
+        return {"primary": "k1", "keys": {"k1": key}}
 
 
 def _random_key() -> str:

@@ -14,7 +14,7 @@ import pytest
 from msgkit.testing.infra import broker, database, infra
 from msgkit.testing.processes import DetachedProcess, process_started_at
 from msgkit.testing.servers import VirtualHosts, drop_databases
-from msgkit.testing.system import System
+from msgkit.testing.system import SERVICES, System
 
 _TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
 
@@ -90,7 +90,7 @@ def system(servers_folder: Path) -> Iterator[System]:
     """The whole system with its demo channels, shared by the end-to-end and the browser tests."""
     running = System(servers_folder / "system")
     try:
-        running.start()
+        running.start((*SERVICES, "ingest-viber"))
         yield running
     finally:
         running.stop()

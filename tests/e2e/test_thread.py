@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from msgkit.runtime import bus
+from msgkit.runtime.tokens import ServiceTokens
 from msgkit.testing.phone import Desk, Phone, new_client, until
 from msgkit.testing.system import System
 from msgkit.testing.window import WindowRefused
@@ -109,6 +110,50 @@ async def test_a_second_answer_is_held_when_a_colleague_was_first(
         await ivan.window.call("POST", path, second | {"force": True})
     await until(lambda: _length(phone, 2))
     assert await phone.answers() == ["Я!", "І я!"]
+
+
+async def test_buttons_of_a_service_are_on_the_phone_and_a_press_comes_back(
+    system: System, phone: Phone, olena: Desk
+) -> None:
+    await phone.write(f"що є? {phone.client}")
+    conversation = (await olena.message(f"що є? {phone.client}"))["conversation_id"]
+    text, prices = f"Оберіть {phone.client}", f"Ціни {phone.client}"
+    buttons = [
+        [{"text": prices, "action": "callback", "value": "prices"}],
+        [{"text": "Сайт", "action": "url", "value": "https://mavka.example/"}],
+    ]
+    await _answer_as_a_service(system, conversation, text, buttons)
+
+    shown = await olena.message(text)
+    assert shown["buttons"] == [
+        [{"text": prices, "url": None}],
+        [{"text": "Сайт", "url": "https://mavka.example/"}],
+    ]
+    await olena.until(lambda: (olena.find(text) or {}).get("state") == "sent")
+    bubble = next(one for one in await phone.shows() if one["text"] == text)
+    rows = bubble["keyboard"]["inline_keyboard"]
+    assert [[button["text"] for button in row] for row in rows] == [[prices], ["Сайт"]]
+    await phone.do("press", text=prices)
+    pressed = await olena.message(prices)
+    assert (pressed["direction"], pressed["conversation_id"]) == ("in", conversation)
+
+
+async def _answer_as_a_service(
+    system: System, conversation: str, text: str, buttons: list[list[dict[str, str]]]
+) -> None:
+    """As a service answers: over the internal road, which offers buttons."""
+    environment = system.parts["gateway"].environment
+    keys = json.loads(environment["ROZMOVA_SERVICE_PUBLIC_KEYS"])
+    token = ServiceTokens("gateway", environment["ROZMOVA_SERVICE_KEY"], keys).issue(
+        "inbox", tenant_id="salon", user_id="u-olena", user_name="Олена", roles=("admin",)
+    )
+    async with httpx2.AsyncClient(base_url=system.internal_url("inbox"), timeout=30) as inbox:
+        answer = await inbox.post(
+            f"/internal/conversations/{conversation}/messages",
+            json={"client_msg_id": new_client(), "text": text, "buttons": buttons},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+    assert answer.status_code == 202, answer.text
 
 
 async def _length(phone: Phone, length: int) -> bool:

@@ -19,6 +19,7 @@ import compose
 import gateway.settings
 import inbox.settings
 import ingest_telegram.settings
+import ingest_viber.settings
 import sandbox.settings
 from bootstrap import ROOT
 from msgkit.testing import containers
@@ -32,6 +33,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "gateway": gateway.settings.Settings,
     "inbox": inbox.settings.Settings,
     "ingest-telegram": ingest_telegram.settings.Settings,
+    "ingest-viber": ingest_viber.settings.Settings,
     "sandbox": sandbox.settings.Settings,
 }
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
@@ -129,7 +131,7 @@ def test_the_code_of_an_image_is_complete(tmp_path: Path) -> None:
             shutil.copytree(member / "src", code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("static"))
         program = (
             "import sys\n"
-            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_telegram'}\n"
+            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_telegram', 'ingest_viber'}\n"
             "class Only:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
             "        if name in OURS and not (code / name).exists():\n"

@@ -1,0 +1,1 @@
+"""Viber bots: callbacks in, answers out."""

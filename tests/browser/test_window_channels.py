@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from msgkit.testing.browser import Operator, keep_picture
+from msgkit.testing.connector_voice import ConnectorVoice
 from msgkit.testing.system import SPARE_BOT, System
 
 pytestmark = pytest.mark.browser
@@ -52,3 +53,40 @@ def test_an_operator_has_no_channels_to_change(operator: Callable[[str], Operato
     page.evaluate("location.hash = '#/channels'")
     page.get_by_text("Канали налаштовує адміністратор").wait_for()
     expect(page.get_by_test_id("connect")).to_have_count(0)
+
+
+def test_the_form_asks_for_what_any_messenger_announces(
+    operator: Callable[[str], Operator], system: System
+) -> None:
+    schema = {
+        "type": "object",
+        "required": ["key", "region"],
+        "properties": {
+            "key": {
+                "type": "string",
+                "title": "Секретний ключ",
+                "description": "З кабінету.",
+                "writeOnly": True,
+            },
+            "region": {"type": "string", "title": "Регіон", "enum": ["eu", "us"], "default": "us"},
+            "comment": {"type": "string", "title": "Примітка", "examples": ["для своїх"]},
+        },
+    }
+    ConnectorVoice(system).announce("zulu_mail", "Зулу-пошта", schema)
+    olena = operator("olena")
+    page = olena.page
+    olena.into_channels()
+    page.get_by_test_id("connect").click()
+    form = page.get_by_test_id("channel-form")
+    form.locator("input[name=token]").fill("чужий")
+    form.get_by_text("Зулу-пошта").click()
+    expect(form.locator("input[name=token]")).to_have_count(0)
+    expect(form.get_by_text("З кабінету.")).to_be_visible()
+    expect(form.get_by_label("Регіон")).to_have_value("us")
+    expect(form.get_by_label("Примітка (необов'язково)")).to_have_attribute("placeholder", "для своїх")
+    submit = form.get_by_role("button", name="Підключити")
+    form.get_by_label("Назва для операторів").fill("Пошта")
+    expect(submit).to_be_disabled()
+    form.get_by_label("Секретний ключ").fill("s3cret")
+    keep_picture(page, "any-messenger")
+    expect(submit).to_be_enabled()

@@ -86,7 +86,7 @@ def test_a_photo_dropped_on_the_dialogue_reaches_the_phone(operator: LogIn, clie
     assert [(bubble["kind"], bubble["text"]) for bubble in client.got()] == [("photo", "Ось так")]
 
 
-def test_a_file_over_the_channels_limit_is_refused_before_a_byte_goes(
+def test_a_file_nobody_would_carry_is_refused_before_a_byte_goes(
     operator: LogIn, client: ClientPhone
 ) -> None:
     client.do("messages", text=f"велике {client.id}")
@@ -94,9 +94,20 @@ def test_a_file_over_the_channels_limit_is_refused_before_a_byte_goes(
     page = olena.open(client)
     olena.drop("порожній.txt", "text/plain", 0)
     page.get_by_test_id("notice").filter(has_text="«порожній.txt» порожній").wait_for()
-    olena.drop("кіно.mkv", "application/octet-stream", 50 * 1024**2 + 1)
-    page.get_by_test_id("notice").filter(has_text="до 50 МБ").wait_for()
+    olena.drop("кіно.mkv", "application/octet-stream", 25 * 1024**2 + 1)
+    page.get_by_test_id("notice").filter(has_text="надсилаємо файли до 25 МБ").wait_for()
     expect(page.get_by_test_id("chip")).to_have_count(0)
+
+
+def test_a_text_over_the_channels_limit_waits_to_be_shortened(operator: LogIn, client: ClientPhone) -> None:
+    client.do("messages", text=f"розкажіть {client.id}")
+    olena = operator("olena")
+    page = olena.open(client)
+    olena.composer.fill("я" * 4095 + "👋")
+    expect(page.get_by_test_id("length")).to_contain_text("4097 / 4096. Забагато на 1 символ.")
+    expect(page.get_by_test_id("send")).to_be_disabled()
+    olena.composer.fill("я" * 4096)
+    expect(page.get_by_test_id("send")).to_be_enabled()
 
 
 def test_a_stopped_upload_sends_nothing_and_a_reload_tells_what_is_lost(

@@ -1,22 +1,24 @@
 /** Which screen: waiting, login, no access, or the desk with its three panes. */
-import { Drawer, Loader } from '@mantine/core'
+import { Loader } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
-import { lazy, Suspense, useCallback, useState, useSyncExternalStore } from 'react'
+import { lazy, useCallback, useEffect, useState, useSyncExternalStore } from 'react'
+import { Expired, fetchAhead, PanelDrawer } from './components/ahead'
 import { ChatList } from './components/chat-list'
 import { ClientPanel } from './components/client-panel'
 import { focusComposer } from './components/composer'
 import { ConnectionStrip } from './components/connection-strip'
 import { Dialogue } from './components/dialogue'
 import { Header } from './components/header'
+import { Later } from './components/later'
 import { ListTabs } from './components/list-tabs'
-import { LoginForm, LoginPage, NoAccessPage } from './components/login'
+import { LoginPage, NoAccessPage } from './components/login'
 import { Notices } from './components/notices'
-import { Question } from './components/question'
 import { cx, useDesk, useRoute } from './hooks'
 import { t } from './i18n'
 import { useWindowKeys } from './keys'
 import styles from './app.module.css'
 
+const KeysHelp = lazy(() => import('./components/keys-help'))
 const ChannelsScreen = lazy(() => import('./components/channels/channels-screen'))
 
 export function App() {
@@ -30,12 +32,7 @@ export function App() {
     <>
       <Window />
       <Notices />
-      {session === 'active' ? <ConnectionStrip /> : (
-        <Question title={t.login.expired} onClose={null}>
-          <p className={styles.hint}>{t.login.expiredHint}</p>
-          <LoginForm />
-        </Question>
-      )}
+      {session === 'active' ? <ConnectionStrip /> : <Later><Expired /></Later>}
     </>
   )
 }
@@ -43,7 +40,10 @@ export function App() {
 function Window() {
   const desk = useDesk()
   const { list, chat, screen } = useRoute()
-  useWindowKeys()
+  const [help, setHelp] = useState(false)
+  const openHelp = useCallback(() => setHelp(true), [])
+  useWindowKeys(openHelp)
+  useEffect(fetchAhead, [])
   const wide = useMediaQuery('(min-width: 1181px)', true, { getInitialValueInEffect: false })
   const [panel, setPanel] = useState(false)
   const open = useCallback((id: string) => {
@@ -59,34 +59,23 @@ function Window() {
   if (screen === 'channels') {
     return (
       <div className={cx(styles.window, styles.alone)}>
-        <div className={styles.header}><Header /></div>
-        <Suspense fallback={<Starting text={t.starting} />}><ChannelsScreen /></Suspense>
+        <div className={styles.header}><Header onKeys={openHelp} /></div>
+        <Later meanwhile={<Starting text={t.starting} />}><ChannelsScreen /></Later>
+        {help && <Later><KeysHelp onClose={() => setHelp(false)} /></Later>}
       </div>
     )
   }
   return (
     <div className={cx(styles.window, chat !== null && styles.opened)}>
-      <div className={styles.header}><Header /></div>
+      <div className={styles.header}><Header onKeys={openHelp} /></div>
       <nav className={styles.lists} data-list={list} aria-label={t.list.landmark}>
         <ListTabs />
         <ChatList onOpen={open} />
       </nav>
       <Dialogue onPanel={wide ? null : () => setPanel(true)} />
       {wide && <aside className={styles.panel} aria-label={t.panel.landmark}><ClientPanel /></aside>}
-      {!wide && (
-        <Drawer.Root opened={panel && chat !== null} onClose={() => setPanel(false)} position="right" size={360} lockScroll={false}>
-          <Drawer.Overlay />
-          <Drawer.Content>
-            <Drawer.Body>
-              <div className={styles.drawerHead}>
-                <Drawer.Title>{t.panel.landmark}</Drawer.Title>
-                <Drawer.CloseButton aria-label={t.panel.close} />
-              </div>
-              <ClientPanel />
-            </Drawer.Body>
-          </Drawer.Content>
-        </Drawer.Root>
-      )}
+      {!wide && panel && chat !== null && <Later><PanelDrawer onClose={() => setPanel(false)} /></Later>}
+      {help && <Later><KeysHelp onClose={() => setHelp(false)} /></Later>}
     </div>
   )
 }

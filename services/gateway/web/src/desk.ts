@@ -9,6 +9,7 @@ import { Reading } from './reading'
 import { Router } from './route'
 import { FRESH_MS, Sending } from './sending'
 import { Refused, Session, Unreachable } from './session'
+import { KeyChoice } from './shortcuts'
 import { LiveSocket } from './socket'
 import { Store } from './store/store'
 import { lookAtPhoto, sender } from './transfer'
@@ -35,6 +36,7 @@ export class Desk {
   readonly media: Media
   readonly deeds: Deeds
   readonly presenting: Presenting
+  readonly keys = new KeyChoice(localStorage)
   /** Whoever opened the chat means to write; the composer asks when it appears. */
   wantsComposer = false
   readonly #live: Live

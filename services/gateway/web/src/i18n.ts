@@ -1,4 +1,5 @@
 /** Every word the operator reads. `uk` is the type; another language must have the same keys. */
+import type { TextUnit } from './limits'
 import type { ListName, MessageKind, SendState } from './wire'
 
 type Forms = { one: string; few: string; many: string }
@@ -18,6 +19,15 @@ const lists: Record<ListName, string> = {
   bot: 'З ботом',
   done: 'Завершені',
   waiting: 'В очікуванні',
+}
+
+const emptyHints: Record<ListName, string> = {
+  active: 'Щойно клієнт напише, чат з\'явиться тут.',
+  mine: 'Чат стане вашим, коли ви візьмете його собі.',
+  new: 'Усім клієнтам уже відповіли.',
+  bot: 'Бот зараз ні з ким не спілкується.',
+  done: 'Тут будуть чати, які ви завершите.',
+  waiting: 'Відкладіть чат, якщо відповідь буде пізніше.',
 }
 
 const kinds: Record<MessageKind, string> = {
@@ -89,6 +99,9 @@ const trailEvents: Record<string, string> = {
   'dialogue.taken_over': 'Надсилання скасовано',
 }
 
+const chars: Forms = { one: 'символ', few: 'символи', many: 'символів' }
+const bytes: Forms = { one: 'байт', few: 'байти', many: 'байтів' }
+
 const UNITS = ['Б', 'КБ', 'МБ', 'ГБ']
 
 /** 950 КБ, 4,8 МБ, 25 МБ. */
@@ -146,15 +159,23 @@ export const uk = {
   offlineStart: 'Сервер не відповідає. Пробуємо ще раз…',
   offline: 'Немає з\'єднання. Відновлюємо…',
   newBuild: 'Є нова версія. Оновити',
+  broken: {
+    part: 'Не вдалося відкрити. Оновіть сторінку: написане збережеться.',
+    whole: 'У вікні сталася помилка. Оновіть сторінку: написане збережеться.',
+    reload: 'Оновити',
+  },
   header: {
     open: (count: string) => `Відкриті чати: ${count}`,
     unread: (count: string) => `Чати з новими повідомленнями: ${count}`,
+    openWord: 'Відкриті',
+    unreadWord: 'Непрочитані',
     theme: 'Тема',
     system: 'Як у системі',
     light: 'Світла',
     dark: 'Темна',
     account: 'Обліковий запис',
     channels: 'Канали',
+    keys: 'Клавіші',
   },
   list: {
     landmark: 'Списки чатів',
@@ -162,6 +183,7 @@ export const uk = {
     search: 'Пошук у чатах',
     clear: 'Очистити пошук',
     empty: 'Тут порожньо',
+    emptyHint: emptyHints,
     nothing: 'Нічого не знайдено',
     failed: 'Не вдалося завантажити чати.',
     again: 'Повторити',
@@ -177,7 +199,7 @@ export const uk = {
     landmark: 'Діалог',
     messages: (name: string) => `Повідомлення: ${name}`,
     choose: 'Оберіть чат у списку ліворуч',
-    chooseHint: 'Стрілки ↑ ↓ ведуть списком, Enter відкриває чат.',
+    chooseHint: 'Стрілки ↑ ↓ ведуть списком, Enter відкриває чат. Усі клавіші: Ctrl+/',
     failed: 'Не вдалося завантажити повідомлення.',
     gone: 'Цей чат недоступний. Можливо, змінився доступ до каналу.',
     again: 'Повторити',
@@ -261,6 +283,7 @@ export const uk = {
     failed: 'не завантажено',
     empty: (name: string) => `«${name}» порожній. Оберіть інший файл.`,
     tooBig: (name: string, limit: string) => `«${name}» завеликий: цей канал приймає до ${limit}. Стисніть файл або надішліть посилання.`,
+    tooBigForUs: (name: string, limit: string) => `«${name}» завеликий: надсилаємо файли до ${limit}. Стисніть файл або надішліть посилання.`,
     unsupported: (name: string) => `«${name}»: цей канал не приймає такі файли.`,
     tooMany: (limit: number) => `До одного повідомлення можна додати ${plural(limit, { one: 'файл', few: 'файли', many: 'файлів' })}. Решту надішліть наступним.`,
     noteOnly: 'До нотатки файли не додаються. Поверніться до відповіді клієнту.',
@@ -306,22 +329,23 @@ export const uk = {
     noteMode: 'Нотатка',
     noteOn: 'Писати нотатку для колег',
     noteOff: 'Повернутися до відповіді клієнту',
-    saveNote: 'Зберегти нотатку',
+    saveNote: 'Нотатка: зберегти для колег',
     replying: (name: string) => `Відповідь: ${name}`,
     cancelReply: 'Не відповідати на це повідомлення',
     placeholder: 'Повідомлення…',
     send: 'Відправити',
     hint: 'Enter надсилає, Shift+Enter: новий рядок',
     blocked: 'Бот заблоковано користувачем!',
-    blockedHint: 'Писати можна буде, щойно клієнт знову відкриє бота.',
+    blockedHint: 'Писати можна буде, щойно клієнт повернеться.',
     windowClosed: 'Час для відповіді в цьому каналі минув. Дочекайтеся нового повідомлення клієнта.',
     disconnected: 'Канал відключено',
     disconnectedHint: 'Підключити його знову може адміністратор.',
     toChannels: 'До каналів',
     withBot: 'З клієнтом спілкується бот. Ваша відповідь передасть чат вам.',
     closed: 'Чат завершено.',
-    left: (left: number) => `Залишилося ${plural(left, { one: 'символ', few: 'символи', many: 'символів' })}`,
-    over: (over: number) => `Забагато на ${plural(over, { one: 'символ', few: 'символи', many: 'символів' })}`,
+    apart: 'Текст задовгий для підпису, тож піде окремим повідомленням.',
+    left: (left: number, unit: TextUnit) => `Залишилося ${plural(left, unit === 'bytes' ? bytes : chars)}`,
+    over: (over: number, unit: TextUnit) => `Забагато на ${plural(over, unit === 'bytes' ? bytes : chars)}. Скоротіть текст або надішліть частинами`,
   },
   collision: {
     title: 'Клієнту вже відповіли',

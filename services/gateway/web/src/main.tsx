@@ -6,6 +6,7 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { createRoot } from 'react-dom/client'
 import { App } from './app'
 import { Desk } from './desk'
+import { Whole } from './components/later'
 import { DeskContext } from './hooks'
 
 const theme = createTheme({ defaultRadius: 'md', cursorType: 'pointer', respectReducedMotion: true })
@@ -17,7 +18,7 @@ createRoot(document.getElementById('root')!).render(
   <MantineProvider theme={theme} defaultColorScheme="auto" withCssVariables={false} withGlobalClasses={false}>
     <QueryClientProvider client={queries}>
       <DeskContext value={desk}>
-        <App />
+        <Whole><App /></Whole>
       </DeskContext>
     </QueryClientProvider>
   </MantineProvider>,

@@ -27,7 +27,8 @@ export interface UploadTask {
 /** Why a file is not even tried. */
 export type Obstacle = { name: string } & (
   | { code: 'empty' | 'unsupported_kind' }
-  | { code: 'file_too_big'; limit: number }
+  /** `server`: ours is the smaller limit, whatever the channel could carry. */
+  | { code: 'file_too_big'; limit: number; by: 'channel' | 'server' }
   | { code: 'too_many'; limit: number }
 )
 
@@ -81,12 +82,12 @@ export class Uploads {
   }
 
   /** Puts files into the composer and begins to send them; says which were refused and why. */
-  add(chat: string, files: readonly File[], limits: Limits, kinds: readonly string[] | null): Obstacle[] {
+  add(chat: string, files: readonly File[], limits: Limits, kinds: readonly string[] | null, serverMost = Infinity): Obstacle[] {
     const obstacles: Obstacle[] = []
     const most = Math.min(MOST_FILES, limits.album ?? MOST_FILES)
     for (const file of files) {
       const kind = kindOf(file.type)
-      const obstacle = this.#obstacle(file, kind, limits, kinds) ?? (this.tray(chat).length >= most ? { name: file.name, code: 'too_many' as const, limit: most } : null)
+      const obstacle = this.#obstacle(file, kind, limits, kinds, serverMost) ?? (this.tray(chat).length >= most ? { name: file.name, code: 'too_many' as const, limit: most } : null)
       if (obstacle) {
         obstacles.push(obstacle)
         continue
@@ -168,13 +169,15 @@ export class Uploads {
     for (const key of [...this.#tasks.keys()]) this.cancel(key)
   }
 
-  #obstacle(file: File, kind: MessageKind, limits: Limits, kinds: readonly string[] | null): Obstacle | null {
+  #obstacle(file: File, kind: MessageKind, limits: Limits, kinds: readonly string[] | null, serverMost: number): Obstacle | null {
     const { name } = file
     if (file.size === 0) return { name, code: 'empty' }
     if (kinds && !kinds.includes(kind) && !kinds.includes('file')) return { name, code: 'unsupported_kind' }
     // What is too large for its kind goes as a plain file, if the channel takes it so.
-    const limit = Math.max(limits[kind] ?? 0, limits.file ?? 0)
-    return limit > 0 && file.size > limit ? { name, code: 'file_too_big', limit } : null
+    const carried = Math.max(limits[kind] ?? 0, limits.file ?? 0) || Infinity
+    const by = carried <= serverMost ? 'channel' : 'server'
+    const limit = Math.min(carried, serverMost)
+    return file.size > limit ? { name, code: 'file_too_big', limit, by } : null
   }
 
   async #look(key: string, file: File): Promise<void> {

@@ -20,18 +20,34 @@ export interface Counters {
   blue: number
 }
 
-/** `text` and `caption` count UTF-16 code units, `album` files, all else bytes: `file` for any, `image` for photos … */
+/** `text` and `caption` count what `limit_units` says, `album` files, all else bytes: `file` for any, `image` for photos … */
 export type Limits = Partial<Record<'text' | 'caption' | 'album' | 'file' | MessageKind, number>>
 
 export interface Channel {
   id: string
   kind: string
+  /** The messenger's name as its connector says it. */
+  kind_title?: string | null
   title: string
   connected?: boolean
   /** What is wrong and the one fix, for whoever may mend it. */
   problem?: string | null
   limits?: Limits
-  abilities?: { typing?: boolean; receipts?: boolean; media_kinds?: string[] } | null
+  limit_units?: Partial<Record<keyof Limits, string>>
+  abilities?: { bot?: boolean; buttons?: boolean; typing?: boolean; receipts?: boolean; media_kinds?: string[] } | null
+}
+
+export interface ChannelButton {
+  text: string
+  /** What comes back as the client's text, or an address to open. */
+  value: string
+}
+
+/** What the tenant decides about a channel; more stands in the answer than this window shows. */
+export interface ChannelSettings {
+  /** `null`: the tenant's usual roles. */
+  roles: string[] | null
+  welcome: { text: string; buttons: ChannelButton[] }
 }
 
 /** A channel as its administrator sees it. Credentials never come back, only their end. */
@@ -40,6 +56,7 @@ export interface ChannelDetails extends Channel {
   account_name: string | null
   credentials_hint: string | null
   webhook_url: string | null
+  settings: ChannelSettings
   created_at: string
   rev: number
 }
@@ -56,6 +73,10 @@ export interface CredentialField {
   title?: string
   description?: string
   writeOnly?: boolean
+  default?: string
+  enum?: string[]
+  examples?: string[]
+  maxLength?: number
 }
 
 export interface ChannelKind {
@@ -75,6 +96,7 @@ export interface NewChannel {
 
 export interface ChannelChange {
   title?: string
+  settings?: Partial<ChannelSettings>
   credentials?: Record<string, string>
   enabled?: boolean
 }
@@ -84,6 +106,7 @@ export interface Bootstrap {
   settings: Record<string, unknown>
   counters: Counters
   channels: Channel[]
+  upload_max_bytes?: number
   epoch: string
   pos: number
   id?: string | null

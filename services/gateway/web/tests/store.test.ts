@@ -276,3 +276,15 @@ describe('events newer than this window', () => {
   })
 })
 
+
+describe('the name of a messenger', () => {
+  it('is what its connector says, also for a channel that is gone, and else our own word or its kind', () => {
+    const store = newStore()
+    const channels = [{ id: 'ch', kind: 'pigeon_mail', kind_title: 'Голубина пошта', title: 'Дах' }]
+    store.refill({ boot: boot({ channels }), list: { name: 'active', page: { items: [], next_cursor: null } }, open: null })
+    expect(store.kindTitle('pigeon_mail', 'ch')).toBe('Голубина пошта')
+    expect(store.kindTitle('pigeon_mail', 'removed')).toBe('Голубина пошта')
+    expect(store.kindTitle('viber_bot', 'removed')).toBe('Viber-бот')
+    expect(store.kindTitle('smoke_signals')).toBe('smoke_signals')
+  })
+})

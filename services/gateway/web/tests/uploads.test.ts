@@ -38,10 +38,17 @@ describe('files in the composer', () => {
   it('are checked before a byte is sent', () => {
     const refused = slip.uploads.add('c', [file('добре.jpg'), file('велике.jpg', 'image/jpeg', 3 * MB), file('порожнє.txt', 'text/plain', 0)], { image: MB, file: 2 * MB }, null)
     expect(refused).toEqual([
-      { name: 'велике.jpg', code: 'file_too_big', limit: 2 * MB },
+      { name: 'велике.jpg', code: 'file_too_big', limit: 2 * MB, by: 'channel' },
       { name: 'порожнє.txt', code: 'empty' },
     ])
     expect(slip.sent.map((sent) => sent.file.name)).toEqual(['добре.jpg'])
+  })
+
+  it('are held to the smaller of the channel’s limit and the server’s', () => {
+    const large = file('кіно.mp4', 'video/mp4', 3 * MB)
+    expect(slip.uploads.add('c', [large], { file: 5 * MB }, null, 2 * MB)).toEqual([{ name: 'кіно.mp4', code: 'file_too_big', limit: 2 * MB, by: 'server' }])
+    expect(slip.uploads.add('c', [large], {}, null, 2 * MB)).toEqual([{ name: 'кіно.mp4', code: 'file_too_big', limit: 2 * MB, by: 'server' }])
+    expect(slip.uploads.add('c', [large], { file: 5 * MB }, null, 4 * MB)).toEqual([])
   })
 
   it('are refused when the channel takes no such kind, or no more of them', () => {

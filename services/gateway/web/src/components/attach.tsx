@@ -14,7 +14,7 @@ export function useAttach(row: Conversation): (files: readonly File[]) => void {
   return useCallback((files: readonly File[]) => {
     const channel = store.channel(row.channel.id)
     const kinds = channel?.abilities?.media_kinds
-    const obstacles = uploads.add(row.id, files, channel?.limits ?? {}, kinds && kinds.length > 0 ? kinds : null)
+    const obstacles = uploads.add(row.id, files, channel?.limits ?? {}, kinds && kinds.length > 0 ? kinds : null, store.uploadMost)
     for (const text of new Set(obstacles.map(sentence))) store.notices.say(text, 'trouble')
   }, [uploads, store, row.id, row.channel.id])
 }
@@ -134,7 +134,7 @@ function stateOf(task: UploadTask): string {
 function sentence(obstacle: Obstacle): string {
   switch (obstacle.code) {
     case 'empty': return t.attach.empty(obstacle.name)
-    case 'file_too_big': return t.attach.tooBig(obstacle.name, fileSize(obstacle.limit))
+    case 'file_too_big': return (obstacle.by === 'channel' ? t.attach.tooBig : t.attach.tooBigForUs)(obstacle.name, fileSize(obstacle.limit))
     case 'unsupported_kind': return t.attach.unsupported(obstacle.name)
     case 'too_many': return t.attach.tooMany(obstacle.limit)
   }

@@ -6,9 +6,10 @@ import { t } from '../i18n'
 import type { Pending } from '../store/outbox'
 import type { Message } from '../wire'
 import { Attachments } from './attachments'
-import { AlertIcon, CheckIcon, ChecksIcon, ClockIcon, MoreIcon, QuestionIcon } from './icons'
+import { MoreIcon } from './icons'
 import type { Watch } from './messages'
 import { PendingFiles } from './pending-files'
+import { Tick } from './tick'
 import styles from './bubble.module.css'
 
 /** Opens the menu of a message beside the button that asked for it. */
@@ -97,23 +98,6 @@ function Content({ message, album, pending }: { message: Message | undefined; al
   )
 }
 
-function Tick({ state }: { state: string }) {
-  const label = state in t.states ? t.states[state as keyof typeof t.states] : state === 'pending' ? t.states.sending : t.states.failed
-  const icon = () => {
-    switch (state) {
-      case 'pending':
-      case 'queued':
-      case 'sending': return <ClockIcon size={14} />
-      case 'sent': return <CheckIcon size={16} />
-      case 'delivered':
-      case 'read': return <ChecksIcon size={18} />
-      case 'unknown': return <QuestionIcon size={15} />
-      default: return <AlertIcon size={15} />
-    }
-  }
-  return <span className={styles.tick} data-state={state} role="img" aria-label={label} title={label}>{icon()}</span>
-}
-
 /** What the client's phone shows under the message; only pages can be opened from here. */
 function Buttons({ message }: { message: Message }) {
   return (
@@ -135,9 +119,11 @@ function FailedMessage({ message }: { message: Message }) {
   const { deeds } = useDesk()
   return (
     <div className={styles.trouble} role="alert" data-testid="failed">
-      <span>{t.states.failed}. {t.failure(message.failure?.code, message.failure?.text)}</span>
-      <button type="button" onClick={() => void deeds.retry(message)}>{t.dialogue.retry}</button>
-      <button type="button" onClick={() => void deeds.withdraw(message)}>{t.dialogue.remove}</button>
+      <span>{t.states.failed}. {message.failure?.text || t.failure(message.failure?.code)}</span>
+      <span className={styles.ways}>
+        <button type="button" onClick={() => void deeds.retry(message)}>{t.dialogue.retry}</button>
+        <button type="button" onClick={() => void deeds.withdraw(message)}>{t.dialogue.remove}</button>
+      </span>
     </div>
   )
 }
@@ -148,9 +134,11 @@ function UnknownMessage({ message }: { message: Message }) {
   return (
     <div className={styles.doubt} role="alert" data-testid="unknown">
       <span>{t.dialogue.unknown}</span>
-      <button type="button" onClick={() => void deeds.resolve(message, 'sent')}>{t.dialogue.asSent}</button>
-      <button type="button" title={t.dialogue.resolveHint} onClick={() => void deeds.resolve(message, 'resend')}>{t.dialogue.sendAgain}</button>
-      <button type="button" onClick={() => void deeds.resolve(message, 'failed')}>{t.dialogue.asFailed}</button>
+      <span className={styles.ways}>
+        <button type="button" onClick={() => void deeds.resolve(message, 'sent')}>{t.dialogue.asSent}</button>
+        <button type="button" title={t.dialogue.resolveHint} onClick={() => void deeds.resolve(message, 'resend')}>{t.dialogue.sendAgain}</button>
+        <button type="button" onClick={() => void deeds.resolve(message, 'failed')}>{t.dialogue.asFailed}</button>
+      </span>
     </div>
   )
 }
@@ -168,16 +156,20 @@ function Unsent({ pending }: { pending: Pending }) {
     return (
       <div className={styles.trouble} role="alert" data-testid="lost-files">
         <span>{t.dialogue.lostFiles}</span>
-        {pending.text && <button type="button" onClick={takeBack}>{t.dialogue.takeBack}</button>}
-        <button type="button" onClick={() => sending.discard(pending.client_msg_id)}>{t.dialogue.remove}</button>
+        <span className={styles.ways}>
+          {pending.text && <button type="button" onClick={takeBack}>{t.dialogue.takeBack}</button>}
+          <button type="button" onClick={() => sending.discard(pending.client_msg_id)}>{t.dialogue.remove}</button>
+        </span>
       </div>
     )
   }
   return (
     <div className={styles.trouble} role="alert">
       <span>{held ? t.dialogue.held : `${t.states.failed}. ${t.failure(pending.code, pending.reason)}`}</span>
-      <button type="button" onClick={() => sending.again(pending.client_msg_id)}>{held ? t.dialogue.send : t.dialogue.retry}</button>
-      <button type="button" onClick={() => sending.discard(pending.client_msg_id)}>{t.dialogue.remove}</button>
+      <span className={styles.ways}>
+        <button type="button" onClick={() => sending.again(pending.client_msg_id)}>{held ? t.dialogue.send : t.dialogue.retry}</button>
+        <button type="button" onClick={() => sending.discard(pending.client_msg_id)}>{t.dialogue.remove}</button>
+      </span>
     </div>
   )
 }

@@ -41,7 +41,7 @@ function Listed({ list, onOpen }: { list: ListName; onOpen: (id: string) => void
   const { ids, state, complete } = useStore(`l:${list}`, (store) => store.conversations.list(list))
   useEffect(() => { if (state === 'idle') void loading.list(list) }, [loading, list, state])
   return (
-    <Rows ids={ids} name={t.lists[list]} empty={t.list.empty} state={state} onOpen={onOpen}
+    <Rows ids={ids} name={t.lists[list]} empty={t.list.empty} hint={t.list.emptyHint[list]} state={state} onOpen={onOpen}
       onEnd={complete ? null : () => void loading.list(list)} />
   )
 }
@@ -72,13 +72,14 @@ interface RowsProps {
   ids: readonly string[]
   name: string
   empty: string
+  hint?: string
   state: 'idle' | 'loading' | 'ready' | 'error'
   /** Loads more (or again after an error); null when everything is here. */
   onEnd: (() => void) | null
   onOpen: (id: string) => void
 }
 
-function Rows({ ids: latest, name, empty, state, onEnd, onOpen }: RowsProps) {
+function Rows({ ids: latest, name, empty, hint, state, onEnd, onOpen }: RowsProps) {
   const { store } = useDesk()
   const { chat } = useRoute()
   const now = useNow()
@@ -131,7 +132,7 @@ function Rows({ ids: latest, name, empty, state, onEnd, onOpen }: RowsProps) {
   if (count === 0) {
     if (state === 'error') return <Failed onAgain={onEnd} />
     if (state !== 'ready') return <Waiting />
-    return <p className={styles.empty}>{empty}</p>
+    return <div className={styles.empty} data-testid="list-empty"><p>{empty}</p>{hint && <p className={styles.hint}>{hint}</p>}</div>
   }
   return (
     <div className={styles.frame}>

@@ -6,6 +6,7 @@ import { t } from '../i18n'
 import type { Conversation } from '../store/conversations'
 import { Avatar } from './avatar'
 import { AlertIcon, BlockedIcon, UnlinkedIcon } from './icons'
+import { Tick } from './tick'
 import styles from './chat-row.module.css'
 
 interface ChatRowProps {
@@ -43,8 +44,9 @@ export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, 
             : draft && !opened
             ? <span className={styles.last}><span className={styles.draft}>{t.list.draft}</span> {oneLine(draft)}</span>
             : <span className={styles.last}>{lastWords(row, me)}</span>}
-          {row.last_message?.state === 'failed' && row.last_message.direction === 'out' &&
-            <span className={styles.failed} role="img" aria-label={t.list.lastFailed} title={t.list.lastFailed}><AlertIcon size={16} /></span>}
+          {row.last_message?.direction === 'out' && row.last_message.state && (row.last_message.state === 'failed'
+            ? <span className={styles.failed} role="img" aria-label={t.list.lastFailed} title={t.list.lastFailed}><AlertIcon size={16} /></span>
+            : typing.length === 0 && (!draft || opened) && <span className={styles.tick}><Tick state={row.last_message.state} /></span>)}
           {unread && (
             <span className={styles.badge}>
               <span aria-hidden="true">{badge(row.unread)}</span>

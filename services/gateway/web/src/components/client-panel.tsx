@@ -11,6 +11,7 @@ export function ClientPanel() {
   const { chat } = useRoute()
   const now = useNow()
   const row = useStore(`c:${chat}`, (store) => (chat === null ? undefined : store.conversations.get(chat)))
+  const messenger = useStore('channels', (store) => (row ? store.kindTitle(row.channel.kind, row.channel.id) : ''))
   if (!row) return <p className={styles.empty}>{t.panel.unreadable}</p>
   const { contact, request } = row
   return (
@@ -30,7 +31,7 @@ export function ClientPanel() {
         {contact.name !== row.title && <Line name={t.panel.contact}>{contact.name}</Line>}
         {contact.phone && <Line name={t.panel.phone}><a href={`tel:${contact.phone.replace(/[^\d+]/g, '')}`} className={styles.phone}>{contact.phone}</a></Line>}
         {contact.username && <Line name={t.panel.username}>@{contact.username.replace(/^@/, '')}</Line>}
-        <Line name={t.panel.channel}>{row.channel.title}<br /><span className={styles.hint}>{t.channelKind(row.channel.kind)}</span></Line>
+        <Line name={t.panel.channel}>{row.channel.title}<br /><span className={styles.hint}>{messenger}</span></Line>
       </Block>
       <Block title={t.panel.dialogue}>
         <Line name={t.panel.status}>{t.status[row.box]}</Line>

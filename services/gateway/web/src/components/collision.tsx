@@ -7,7 +7,7 @@ import type { Message } from '../wire'
 import { Question } from './question'
 import styles from './composer.module.css'
 
-export function Collision({ pending, onSend, onEdit }: { pending: Pending; onSend: () => void; onEdit: () => void }) {
+export default function Collision({ pending, onSend, onEdit }: { pending: Pending; onSend: () => void; onEdit: () => void }) {
   const unseen = (pending.unseen ?? []).filter((message) => message.direction !== 'system')
   const colleague = unseen.find((message) => message.direction === 'out' && message.author.name)?.author.name ?? ''
   return (

@@ -5,11 +5,13 @@ import { cx, useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
 import { oneLine } from '../format'
 import type { Conversation } from '../store/conversations'
+import { isOver, lengthIn, textLimit } from '../limits'
 import { lastN } from '../store/dialogues'
 import type { Message } from '../wire'
 import { AttachButton, Tray, useAttach } from './attach'
-import { Collision } from './collision'
+import { Collision } from './ahead'
 import { BlockedIcon, CheckIcon, ClearIcon, NoteIcon, PlugIcon, ReplyIcon, SendIcon } from './icons'
+import { Later } from './later'
 import { Typing } from './viewers'
 import styles from './composer.module.css'
 
@@ -42,9 +44,11 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   const seen = () => lastN(store.dialogues.get(chat)?.items ?? [])
   // What the author had seen when this text was begun; an answer that comes while one types is not seen by that.
   const begun = useRef<number | null>(null)
-  const limits = channel?.limits
-  const limit = note ? null : files.length > 0 ? (limits?.caption ?? limits?.text ?? null) : (limits?.text ?? null)
-  const tooLong = limit !== null && text.length > limit
+  const limit = note || !channel ? null : textLimit(channel)
+  // Too long to stand under a file, it goes as a message of its own: nothing to refuse, but good to know.
+  const apart = files.length > 0 && !note && channel !== undefined && isOver(textLimit(channel, 'caption'), text)
+  const length = limit ? lengthIn(limit.unit, text) : 0
+  const tooLong = limit !== null && length > limit.most
   const ready = (text.trim() !== '' || (files.length > 0 && !note)) && !tooLong
 
   useEffect(() => {
@@ -146,13 +150,14 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
           <span className={styles.word}>{note ? t.composer.noteMode : t.composer.send}</span>{note ? <CheckIcon size={19} /> : <SendIcon size={19} />}
         </Button>
       </form>
-      {limit !== null && text.length >= limit * COUNT_FROM && (
-        <p className={tooLong ? styles.over : styles.count} role="status">
-          {text.length} / {limit}. {tooLong ? t.composer.over(text.length - limit) : t.composer.left(limit - text.length)}
+      {apart && !tooLong && <p className={styles.count} role="status">{t.composer.apart}</p>}
+      {limit !== null && length >= limit.most * COUNT_FROM && (
+        <p className={tooLong ? styles.over : styles.count} role="status" data-testid="length">
+          {length} / {limit.most}. {tooLong ? t.composer.over(length - limit.most, limit.unit) : t.composer.left(limit.most - length, limit.unit)}
         </p>
       )}
       {asking && (
-        <Collision pending={asking}
+        <Later><Collision pending={asking}
           onSend={() => { sending.again(asking.client_msg_id, true); focusComposer() }}
           onEdit={() => {
             const taken = sending.takeBack(asking.client_msg_id)
@@ -160,7 +165,7 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
             // The colleague's answer has been shown by now.
             begun.current = seen()
             focusComposer()
-          }} />
+          }} /></Later>
       )}
     </div>
   )

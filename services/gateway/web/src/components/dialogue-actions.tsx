@@ -1,11 +1,12 @@
 /** What an operator does with a chat as a whole: take, hand over, hold, finish. */
 import { ActionIcon, Button, Menu } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
-import { lazy, Suspense, useState } from 'react'
+import { lazy, useState } from 'react'
 import { useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
 import type { Conversation } from '../store/conversations'
 import { BotIcon, CheckIcon, ForwardIcon, HandIcon, LogoutIcon, MoreIcon, PauseChatIcon, RetryIcon } from './icons'
+import { Later } from './later'
 import styles from './dialogue.module.css'
 
 const AssignDialog = lazy(() => import('./assign-dialog'))
@@ -14,6 +15,7 @@ export function DialogueActions({ row }: { row: Conversation }) {
   const { deeds } = useDesk()
   const me = useStore('me', (store) => store.me)
   const roomy = useMediaQuery('(min-width: 900px)', true, { getInitialValueInEffect: false })
+  const hasBot = useStore('channels', (store) => store.channel(row.channel.id))?.abilities?.bot === true
   const [assigning, setAssigning] = useState(false)
   const mine = row.assignee !== null && row.assignee.id === me?.id
   const closed = row.status === 'closed'
@@ -47,7 +49,7 @@ export function DialogueActions({ row }: { row: Conversation }) {
           {!closed && !free && <Menu.Item leftSection={<LogoutIcon size={18} />} onClick={() => void deeds.release(row)}>{t.deeds.release}</Menu.Item>}
           {row.status === 'open' && !withBot && <Menu.Item leftSection={<PauseChatIcon size={18} />} onClick={() => void deeds.wait(row)}>{t.deeds.wait}</Menu.Item>}
           {row.status === 'waiting' && <Menu.Item leftSection={<RetryIcon size={18} />} onClick={() => void deeds.reopen(row)}>{t.deeds.reopen}</Menu.Item>}
-          {row.handler === 'operator' && !closed && HAS_BOT.has(row.channel.kind) && (
+          {row.handler === 'operator' && !closed && hasBot && (
             <Menu.Item leftSection={<BotIcon size={18} />} onClick={() => void deeds.returnToBot(row)}>{t.deeds.toBot}</Menu.Item>
           )}
           {closed
@@ -55,12 +57,9 @@ export function DialogueActions({ row }: { row: Conversation }) {
             : <Menu.Item leftSection={<CheckIcon size={18} />} onClick={() => void deeds.close(row)}>{t.deeds.close}</Menu.Item>}
         </Menu.Dropdown>
       </Menu>
-      <Suspense fallback={null}>
-        {assigning && <AssignDialog onClose={() => setAssigning(false)} onChoose={(person) => { setAssigning(false); void deeds.assign(row, person) }} holder={row.assignee} />}
-      </Suspense>
+      {assigning && (
+        <Later><AssignDialog onClose={() => setAssigning(false)} onChoose={(person) => { setAssigning(false); void deeds.assign(row, person) }} holder={row.assignee} /></Later>
+      )}
     </div>
   )
 }
-
-/** Only these kinds have a bot mode; the server refuses the others anyway. */
-const HAS_BOT = new Set(['telegram_bot', 'viber_bot'])

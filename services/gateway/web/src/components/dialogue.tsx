@@ -92,7 +92,9 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
       </ActionIcon>
       {row && <Avatar id={chat} name={row.title} channel={row.channel} />}
       <div className={styles.who}>
-        <Name className={styles.name} title={row?.title}>{row?.title}</Name>
+        <Name className={styles.name} title={row?.title}>
+          {onPanel && row ? <button type="button" className={styles.toPanel} onClick={onPanel}>{row.title}</button> : row?.title}
+        </Name>
         {row && (
           <p className={styles.where}>
             {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box], holder].filter(Boolean).join(' · ')}

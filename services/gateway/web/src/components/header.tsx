@@ -4,7 +4,7 @@ import { useEffect } from 'react'
 import { badge, counter } from '../format'
 import { useDesk, useStore } from '../hooks'
 import { t } from '../i18n'
-import { ChatsIcon, CheckIcon, LogoutIcon, MoonIcon, PersonIcon, PlugIcon, ScreenIcon, SunIcon } from './icons'
+import { ChatsIcon, CheckIcon, KeyboardIcon, LogoutIcon, MoonIcon, PersonIcon, PlugIcon, ScreenIcon, SunIcon } from './icons'
 import styles from './header.module.css'
 
 const THEMES = [
@@ -13,7 +13,7 @@ const THEMES = [
   { value: 'dark', label: t.header.dark, Icon: MoonIcon },
 ] as const
 
-export function Header() {
+export function Header({ onKeys }: { onKeys: () => void }) {
   const { session, router } = useDesk()
   const me = useStore('me', (store) => store.me)
   const { red, blue } = useStore('counters', (store) => store.counters)
@@ -33,9 +33,9 @@ export function Header() {
       <span className={styles.tenant} title={me?.tenant.title}>{me?.tenant.title}</span>
       <span className={styles.space} />
       {newBuild && <button type="button" className={styles.build} onClick={() => location.reload()}>{t.newBuild}</button>}
-      <Count name="red" className={styles.red} text={counter(red)} label={t.header.open(counter(red))} />
-      <Count name="blue" className={styles.blue} text={counter(blue)} label={t.header.unread(counter(blue))} />
-      <Menu position="bottom-end" width={240} withinPortal={false} withInitialFocusPlaceholder={false} returnFocus classNames={{ label: styles.label ?? '' }}>
+      <Count name="red" className={styles.red} text={counter(red)} label={t.header.open(counter(red))} word={t.header.openWord} />
+      <Count name="blue" className={styles.blue} text={counter(blue)} label={t.header.unread(counter(blue))} word={t.header.unreadWord} />
+      <Menu position="bottom-end" width={240} withinPortal={false} withInitialFocusPlaceholder={false} returnFocus transitionProps={{ duration: 0 }} classNames={{ label: styles.label ?? '' }}>
         <Menu.Target>
           <ActionIcon variant="subtle" color="gray" size="lg" className={styles.action} aria-label={t.header.account}>
             <PersonIcon />
@@ -48,6 +48,8 @@ export function Header() {
               {t.header.channels}
             </Menu.Item>
           )}
+          <Menu.Divider />
+          <Menu.Label>{t.header.theme}</Menu.Label>
           {THEMES.map(({ value, label, Icon }) => (
             <Menu.Item key={value} leftSection={<Icon size={18} />} rightSection={colorScheme === value ? <CheckIcon size={16} /> : null}
               aria-current={colorScheme === value} onClick={() => setColorScheme(value)}>
@@ -55,6 +57,7 @@ export function Header() {
             </Menu.Item>
           ))}
           <Menu.Divider />
+          <Menu.Item leftSection={<KeyboardIcon size={18} />} rightSection={<span className={styles.chord}>Ctrl+/</span>} onClick={onKeys}>{t.header.keys}</Menu.Item>
           <Menu.Item leftSection={<LogoutIcon size={18} />} onClick={() => void session.logout().catch(() => undefined)}>
             {t.login.out}
           </Menu.Item>
@@ -68,11 +71,23 @@ export function Header() {
   )
 }
 
-function Count({ name, className, text, label }: { name: string; className: string | undefined; text: string; label: string }) {
+interface CountProps {
+  name: string
+  className: string | undefined
+  text: string
+  label: string
+  /** Beside the number where there is room. */
+  word: string
+}
+
+function Count({ name, className, text, label, word }: CountProps) {
   return (
-    <span className={className} data-testid={`counter-${name}`} title={label}>
-      <span aria-hidden="true">{text}</span>
-      <span className="visually-hidden">{label}</span>
-    </span>
+    <>
+      <span className={styles.word} aria-hidden="true">{word}</span>
+      <span className={className} data-testid={`counter-${name}`} title={label}>
+        <span aria-hidden="true">{text}</span>
+        <span className="visually-hidden">{label}</span>
+      </span>
+    </>
   )
 }

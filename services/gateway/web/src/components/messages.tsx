@@ -1,6 +1,6 @@
 /** The virtual list of messages: opens at the first unread, grows upwards without a jump, notices what was read. */
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { lazy, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type UIEvent } from 'react'
+import { lazy, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type UIEvent } from 'react'
 import { dayTitle } from '../format'
 import { useDesk, useNow, useStore } from '../hooks'
 import { t } from '../i18n'
@@ -12,6 +12,7 @@ import type { Message } from '../wire'
 import { isPicture } from './attachments'
 import { Bubble, SystemLine, type OpenMenu } from './bubble'
 import { DownIcon } from './icons'
+import { Later } from './later'
 import { LightboxContext } from './lightbox-context'
 import { MessageMenu, type MenuPlace } from './message-menu'
 import styles from './messages.module.css'
@@ -178,10 +179,8 @@ export function Messages({ row, dialogue, onReply }: MessagesProps) {
       )}
       <Arrivals dialogue={dialogue} name={row.title} />
       {menu && <MessageMenu key={menu.message.id} place={menu} onClose={() => setMenu(null)} onReply={onReply} onTrail={setTrail} />}
-      <Suspense fallback={null}>
-        {trail && <TrailDialog message={trail} onClose={() => setTrail(null)} />}
-        {large !== null && <Lightbox all={pictures} start={large} onClose={() => setLarge(null)} />}
-      </Suspense>
+      {trail && <Later><TrailDialog message={trail} onClose={() => setTrail(null)} /></Later>}
+      {large !== null && <Later><Lightbox all={pictures} start={large} onClose={() => setLarge(null)} /></Later>}
     </div>
     </LightboxContext>
   )

@@ -1,5 +1,6 @@
 /** The whole state of the window: rows, lists, messages, outbox, drafts, counters. Pure data, no DOM. */
 import type { Bootstrap, Channel, ConversationPage, ConversationRow, Counters, LiveEvent, Me, MessagePage } from '../wire'
+import { t } from '../i18n'
 import { Conversations } from './conversations'
 import { Dialogues } from './dialogues'
 import { Drafts } from './drafts'
@@ -27,6 +28,7 @@ export class Store {
   #me: Me | null = null
   #counters = NO_COUNTERS
   #channels: ReadonlyMap<string, Channel> = new Map()
+  #uploadMost = Infinity
   #newBuild = false
   #owner: string | null = null
   #fills = 0
@@ -46,9 +48,18 @@ export class Store {
   /** Whose drafts and outbox are open. */
   get owner(): string | null { return this.#owner }
   get newBuild(): boolean { return this.#newBuild }
+  /** Bytes of the largest file the server takes in. */
+  get uploadMost(): number { return this.#uploadMost }
 
   channel(id: string): Channel | undefined {
     return this.#channels.get(id)
+  }
+
+  /** A messenger's name, as its connector says it; a channel may be gone while its dialogues are read. */
+  kindTitle(kind: string, channelId?: string): string {
+    const own = channelId === undefined ? undefined : this.#channels.get(channelId)
+    const known = own?.kind_title ?? [...this.#channels.values()].find((channel) => channel.kind === kind)?.kind_title
+    return known ?? t.channelKind(kind)
   }
 
   /** Opens what this user left in the browser. */
@@ -67,6 +78,7 @@ export class Store {
     this.#me = boot.me
     this.#counters = boot.counters
     this.#channels = new Map(boot.channels.map((channel) => [channel.id, channel]))
+    this.#uploadMost = boot.upload_max_bytes ?? Infinity
     this.conversations.setMe(boot.me.id)
     this.presence.setMe(boot.me.id)
     this.conversations.reset(list.name, list.page, open?.row ?? null)

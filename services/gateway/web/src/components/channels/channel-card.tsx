@@ -45,6 +45,11 @@ export function ChannelCard({ channel, onTask, onChanged }: ChannelCardProps) {
     const health = await api.channelHealth(id)
     return health.problem ?? (health.receiving ? `${c.checked}: ${health.receiving === 'polling' ? c.polling : c.webhook}` : c.checked)
   })
+  // Switching on what is on registers it anew: the fix for all but a refused key.
+  const again = () => run(async () => {
+    const after = await api.changeChannel(id, { enabled: true })
+    return after.problem ?? c.connectedAgain
+  })
   const rotate = () => run(async () => {
     await api.rotateSecret(id)
     return c.rotated
@@ -53,10 +58,10 @@ export function ChannelCard({ channel, onTask, onChanged }: ChannelCardProps) {
   return (
     <article className={styles.card} data-testid="channel" data-id={id} data-state={state} aria-busy={busy}>
       <div className={styles.cardHead}>
-        <Avatar id={id} name={title} channel={{ kind, title }} />
+        <Avatar id={id} name={title} channel={{ id, kind, title }} />
         <div className={styles.names}>
           <h3 className={styles.name}>{title}</h3>
-          <p className={styles.kind}>{[t.channelKind(kind), channel.account_name].filter(Boolean).join(' · ')}</p>
+          <p className={styles.kind}>{[channel.kind_title ?? t.channelKind(kind), channel.account_name].filter(Boolean).join(' · ')}</p>
         </div>
         <span className={cx(styles.state, styles[state])}>{c[state]}</span>
         <Menu position="bottom-end" width={240} withinPortal={false} withInitialFocusPlaceholder={false} returnFocus transitionProps={{ duration: 0 }}>
@@ -65,7 +70,7 @@ export function ChannelCard({ channel, onTask, onChanged }: ChannelCardProps) {
           </Menu.Target>
           <Menu.Dropdown>
             {!off && <Menu.Item onClick={() => void check()}>{c.check}</Menu.Item>}
-            <Menu.Item onClick={() => onTask({ name: 'rename', channel })}>{c.rename}</Menu.Item>
+            <Menu.Item onClick={() => onTask({ name: 'settings', channel })}>{c.settings}</Menu.Item>
             <Menu.Item onClick={() => onTask({ name: 'key', channel })}>{c.changeKey}</Menu.Item>
             {!off && <Menu.Item onClick={() => void rotate()}>{c.rotate}</Menu.Item>}
             <Menu.Item onClick={() => void toggle()}>{off ? c.enable : c.disable}</Menu.Item>
@@ -77,7 +82,10 @@ export function ChannelCard({ channel, onTask, onChanged }: ChannelCardProps) {
       {state === 'broken' && (
         <div className={styles.problem} role="status">
           <AlertIcon size={18} /> <span>{channel.problem ?? c.broken}</span>
-          <Button size="xs" variant="default" onClick={() => void check()}>{c.check}</Button>
+          <span className={styles.fixes}>
+            <Button size="xs" variant="default" onClick={() => void again()} data-testid="reconnect">{c.reconnect}</Button>
+            <Button size="xs" variant="default" onClick={() => onTask({ name: 'key', channel })}>{c.changeKey}</Button>
+          </span>
         </div>
       )}
       <dl className={styles.facts}>

@@ -6,11 +6,12 @@ import { useDesk, useStore } from '../../hooks'
 import type { ChannelDetails } from '../../wire'
 import { BackIcon, PlugIcon } from '../icons'
 import { ChannelCard } from './channel-card'
-import { ConnectDialog, KeyDialog, RemoveDialog, RenameDialog } from './channel-dialogs'
+import { ConnectDialog, KeyDialog, RemoveDialog } from './channel-dialogs'
 import { c } from './channel-texts'
+import { SettingsDialog } from './settings-dialog'
 import styles from './channels.module.css'
 
-export type Task = { name: 'connect' } | { name: 'rename' | 'key' | 'remove'; channel: ChannelDetails }
+export type Task = { name: 'connect' } | { name: 'settings' | 'key' | 'remove'; channel: ChannelDetails }
 
 export default function ChannelsScreen() {
   const { api, router, store } = useDesk()
@@ -48,7 +49,7 @@ export default function ChannelsScreen() {
         </ul>
       </div>
       {task?.name === 'connect' && <ConnectDialog onClose={() => setTask(null)} onDone={done} />}
-      {task?.name === 'rename' && <RenameDialog channel={task.channel} onClose={() => setTask(null)} onDone={done} />}
+      {task?.name === 'settings' && <SettingsDialog channel={task.channel} onClose={() => setTask(null)} onDone={done} />}
       {task?.name === 'key' && <KeyDialog channel={task.channel} onClose={() => setTask(null)} onDone={done} />}
       {task?.name === 'remove' && <RemoveDialog channel={task.channel} onClose={() => setTask(null)} onDone={done} />}
     </main>

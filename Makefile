@@ -42,9 +42,9 @@ bench: ## performance report beside baselines of the same run, also in .rozmova/
 	@$(UP) setup --for test
 	@$(VENV)/python tools/bench.py
 
-chaos: ## kill every process under load and count: SEED=1 SCALE=2 (twice as many messages) REPLICAS=2 or ROLLING=20 (restarts)
+chaos: ## kill every process under load and count: SEED=1 SCALE=2 (twice as many messages) REPLICAS=2, ROLLING=20 (restarts) or OUTAGE=10 (minutes without RabbitMQ)
 	@$(UP) setup --for test
-	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1) --replicas $(or $(REPLICAS),1) --rolling $(or $(ROLLING),0)
+	@$(VENV)/python tools/chaos.py --seed $(SEED) --scale $(or $(SCALE),1) --replicas $(or $(REPLICAS),1) --rolling $(or $(ROLLING),0) --outage $(or $(OUTAGE),0)
 
 schemas: ## write the JSON Schemas of the words on the bus anew
 	@$(UP) setup --for check

@@ -1,4 +1,4 @@
-"""`make chaos SEED= SCALE= REPLICAS= ROLLING=`: the fault test at any size; exit 1 if a promise breaks."""
+"""`make chaos`, SEED= SCALE= REPLICAS= ROLLING= OUTAGE=: faults at any size; exit 1 if a promise breaks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import spool_outage
 from msgkit.testing import chaos
 from msgkit.testing.chaos import Plan
 from msgkit.testing.system import System
@@ -31,8 +32,13 @@ def main() -> int:
     parser.add_argument(
         "--rolling", type=int, default=0, help="instead of kills: so many restarts by SIGTERM under load"
     )
+    parser.add_argument(
+        "--outage", type=float, default=0.0, help="instead: RabbitMQ away for so many minutes under Viber"
+    )
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
     arguments = parser.parse_args()
+    if arguments.outage:
+        return spool_outage.main(["--minutes", str(arguments.outage)])
     replicas = max(arguments.replicas, 2 if arguments.rolling else 1)
     plan = rolling(arguments) if arguments.rolling else kills(arguments)
     with tempfile.TemporaryDirectory(prefix="rozmova-chaos-") as temporary:

@@ -1,4 +1,4 @@
-"""`spool_outage.py --minutes 10`: RabbitMQ is killed under callbacks to ingest-viber; nothing may be lost.
+"""`make chaos OUTAGE=10`: RabbitMQ is killed under callbacks to ingest-viber; nothing may be lost.
 
 Two replicas of the real service, a real broker and database of its own, callbacks signed as Viber signs them.
 Exit 1 if a callback was not answered 200, an event is lost, an order is broken, or draining took too long.
@@ -373,12 +373,12 @@ async def run(folder: Path, load: Load) -> Figures:
     return figures
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long RabbitMQ is away")
     parser.add_argument("--rate", type=float, default=20.0, help="callbacks per second")
     parser.add_argument("--folder", type=Path, help="keep data and logs here")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     load = Load(away_s=arguments.minutes * 60, rate_per_s=arguments.rate)
     with tempfile.TemporaryDirectory(prefix=f"rozmova-outage-{new_id()[:6]}-") as temporary:
         print(f"RabbitMQ away for {load.away_s:g} s under {load.rate_per_s:g} callbacks/s …", flush=True)

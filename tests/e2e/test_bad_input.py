@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from msgkit.runtime.mongo import Database, Mongo
 from msgkit.testing.phone import Desk, new_client
-from msgkit.testing.system import BOTS, System
+from msgkit.testing.system import BOTS, VIBER_BOT, System
 from msgkit.testing.window import WindowRefused
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
+SIGNATURE_HEADER = "X-Viber-Content-Signature"
+OTHER_VIBER_TOKEN = "55b935abea139fd6-53fa53b32559c4a6-12dbd3d883b06835"
 MIB = 1024 * 1024
 
 
@@ -117,6 +121,124 @@ async def test_an_unknown_kind_is_a_placeholder_in_the_dialogue(door: Door, olen
     messages = olena.window.seen.messages[conversation]
     shown = await olena.until(lambda: [m for m in messages.values() if m["kind"] == "unsupported"])
     assert len(shown) == 1
+
+
+# --- Viber's door
+
+
+class ViberDoor:
+    """The webhook address of the salon's Viber bot, and what its service keeps of what nobody understood."""
+
+    def __init__(self, http: httpx2.AsyncClient, channel_id: str, database: Database) -> None:
+        self._http = http
+        self._path = f"/webhooks/viber_bot/{channel_id}"
+        self._database = database
+
+    async def post(
+        self, body: bytes, *, header: str | None = None, sig: str | None = None
+    ) -> httpx2.Response:
+        """Without either of the two: unsigned."""
+        headers = {} if header is None else {SIGNATURE_HEADER: header}
+        query = "" if sig is None else f"?sig={sig}"
+        return await self._http.post(f"{self._path}{query}", content=body, headers=headers)
+
+    async def post_signed(self, body: bytes) -> httpx2.Response:
+        return await self.post(body, header=signed(body))
+
+    async def quarantined(self, body: bytes) -> str | None:
+        """Why this body is in quarantine; None: it is not there."""
+        kept = await self._database["quarantine"].find_one({"body": body})
+        return None if kept is None else str(kept["reason"])
+
+
+@pytest.fixture
+async def viber(system: System) -> AsyncIterator[ViberDoor]:
+    mongo = Mongo(system.mongodb.url, "rozmova_ingest_viber")
+    async with httpx2.AsyncClient(base_url=system.viber_url, timeout=30) as http:
+        yield ViberDoor(http, system.viber["id"], mongo.database)
+    mongo.close()
+
+
+def signed(body: bytes, token: str = VIBER_BOT["token"]) -> str:
+    return hmac.new(token.encode(), body, "sha256").hexdigest()
+
+
+def callback(text: str, **more: Any) -> bytes:
+    """A client's message as Viber brings it; `more` replaces parts of it."""
+    token = 5_851_650_804_048_782_321 + hash(text) % 10**9
+    whole = {
+        "event": "message",
+        "timestamp": 1795257001123,
+        "message_token": token,
+        "sender": {"id": f"{new_client()}==", "name": "Хтось"},
+        "message": {"type": "text", "text": text},
+        "silent": False,
+        **more,
+    }
+    return json.dumps(whole, ensure_ascii=False).encode()
+
+
+async def test_what_viber_did_not_sign_is_403_and_leaves_nothing(viber: ViberDoor, olena: Desk) -> None:
+    text = f"підробка {new_client()}"
+    body = callback(text)
+    right, elsewhere = signed(body), signed(body, OTHER_VIBER_TOKEN)
+    refused = [
+        await viber.post(body),
+        await viber.post(body, header="0" * 64),
+        await viber.post(body, header="0" * 64, sig=right),  # a right one beside a wrong one
+        await viber.post(body, header="", sig=right),
+        await viber.post(body, header=elsewhere),  # another bot's callback under our address
+        await viber.post(body, sig=elsewhere),
+        await viber.post(body + b" ", header=right),
+    ]
+    assert [(answer.status_code, answer.content) for answer in refused] == [(403, b"")] * len(refused)
+    too_big = callback("x" * (5 * MIB))
+    assert (await viber.post_signed(too_big)).status_code == 413
+    check = b'{"event":"webhook","timestamp":1795257000123,"message_token":5306638826245346756}'
+    assert (await viber.post(check)).status_code == 200, "its own check may come unsigned, and says nothing"
+    proof = f"справжнє {new_client()}"
+    genuine = callback(proof)
+    assert (await viber.post(genuine, sig=signed(genuine))).status_code == 200
+    await olena.message(proof)
+    assert olena.find(text) is None
+    assert [await viber.quarantined(each) for each in (body, body + b" ", check)] == [None] * 3
+
+
+async def test_odd_callbacks_of_viber_are_shown_or_quarantined(viber: ViberDoor, olena: Desk) -> None:
+    words = f"дивне {new_client()}"
+    long_text = f"{words} " + "ї" * (32 * 1024 - len(words))
+    sender = {"id": f"{new_client()}==", "name": "💇‍♀️✨"}
+    shown = {
+        f"{words} числом": callback(f"{words} числом", sender={"id": hash(words) % 10**9 + 1}),
+        f"{words} текстом": callback(f"{words} текстом", message_token=str(hash(words) % 10**15 + 1)),
+        f"{words} емодзі": callback(f"{words} емодзі", sender=sender),
+        long_text: callback(long_text),
+    }
+    unreadable = {
+        callback(words, sender={}): "sender",
+        callback(words, sender=None): "sender",
+        callback(words, sender={"id": {"$ne": None}}): "sender",
+        callback(words, message_token=5851650804048782321.5): "token",
+        b'{"event":"subscribed","timestamp":1795257010123,"user":{}, "of":"%s"}' % words.encode(): "user",
+        callback(words)[:-1]: "JSON",
+        b'{"event":"message","text":"\\ud83d %s"}' % words.encode(): "JSON",
+    }
+    opened = b'{"event":"conversation_started","timestamp":1795257009123,"type":"open","user":{}}'
+    for body in (*shown.values(), *unreadable, opened):
+        answer = await viber.post_signed(body)
+        assert (answer.status_code, answer.content) == (200, b""), body[:200]
+    for text in shown:
+        message = await olena.message(text)
+        assert message["author"]["kind"] == "client"
+    named = olena.find(f"{words} емодзі")
+    assert named is not None
+    assert olena.window.seen.rows[named["conversation_id"]]["contact"]["name"] == "💇‍♀️✨"
+    for body, reason in unreadable.items():
+        kept = await viber.quarantined(body)
+        assert kept is not None, body[:200]
+        assert reason in kept
+    assert olena.find(words) is None
+    assert await viber.quarantined(opened) is None, "known, and nobody to welcome"
 
 
 async def test_a_wrong_token_is_refused_in_the_messengers_words(system: System, olena: Desk) -> None:

@@ -11,8 +11,7 @@ import httpx2
 import pytest
 
 from msgkit.runtime import bus
-from msgkit.runtime.tokens import ServiceTokens
-from msgkit.testing.phone import Desk, Phone, new_client, until
+from msgkit.testing.phone import Desk, Phone, answer_as_a_service, new_client, until
 from msgkit.testing.system import System
 from msgkit.testing.window import WindowRefused
 
@@ -122,7 +121,7 @@ async def test_buttons_of_a_service_are_on_the_phone_and_a_press_comes_back(
         [{"text": prices, "action": "callback", "value": "prices"}],
         [{"text": "Сайт", "action": "url", "value": "https://mavka.example/"}],
     ]
-    await _answer_as_a_service(system, conversation, text, buttons)
+    await answer_as_a_service(system, conversation, text, buttons)
 
     shown = await olena.message(text)
     assert shown["buttons"] == [
@@ -136,24 +135,6 @@ async def test_buttons_of_a_service_are_on_the_phone_and_a_press_comes_back(
     await phone.do("press", text=prices)
     pressed = await olena.message(prices)
     assert (pressed["direction"], pressed["conversation_id"]) == ("in", conversation)
-
-
-async def _answer_as_a_service(
-    system: System, conversation: str, text: str, buttons: list[list[dict[str, str]]]
-) -> None:
-    """As a service answers: over the internal road, which offers buttons."""
-    environment = system.parts["gateway"].environment
-    keys = json.loads(environment["ROZMOVA_SERVICE_PUBLIC_KEYS"])
-    token = ServiceTokens("gateway", environment["ROZMOVA_SERVICE_KEY"], keys).issue(
-        "inbox", tenant_id="salon", user_id="u-olena", user_name="Олена", roles=("admin",)
-    )
-    async with httpx2.AsyncClient(base_url=system.internal_url("inbox"), timeout=30) as inbox:
-        answer = await inbox.post(
-            f"/internal/conversations/{conversation}/messages",
-            json={"client_msg_id": new_client(), "text": text, "buttons": buttons},
-            headers={"Authorization": f"Bearer {token}"},
-        )
-    assert answer.status_code == 202, answer.text
 
 
 async def _length(phone: Phone, length: int) -> bool:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from msgkit.testing.phone import Desk, Phone, new_client, until
+from msgkit.testing.phone import Desk, Phone, answer_as_a_service, new_client, until
 from msgkit.testing.system import VIBER_WELCOME, System
 from msgkit.testing.window import WindowRefused
 
@@ -88,6 +88,36 @@ async def test_an_answer_is_sent_then_delivered_then_read(phone: Phone, olena: D
     for text in (first, second):
         await _state(olena, text, "read")
     assert olena.window.seen.rows[conversation]["last_message"]["state"] == "read"
+
+
+async def test_a_keyboard_is_on_the_phone_and_a_press_comes_back_by_its_title(
+    system: System, phone: Phone, olena: Desk
+) -> None:
+    await phone.write(f"що є? {phone.client}")
+    conversation = (await olena.message(f"що є? {phone.client}"))["conversation_id"]
+    text, prices = f"Оберіть {phone.client}", f"Ціни {phone.client}"
+    buttons = [
+        [{"text": prices, "action": "callback", "value": "prices"}],
+        [{"text": "Сайт", "action": "url", "value": "https://mavka.example/"}],
+        [{"text": "Надіслати номер", "action": "share_phone", "value": ""}],
+    ]
+    await answer_as_a_service(system, conversation, text, buttons)
+    await _state(olena, text, "delivered")
+    (bubble,) = [one for one in await phone.shows() if one["text"] == text]
+    assert [button["label"] for button in bubble["keyboard"]["Buttons"]] == [
+        prices,
+        "Сайт",
+        "Надіслати номер",
+    ]
+    await phone.do("press", text=prices)
+    await olena.message(prices)
+    # The keyboard stays: our button was pending, so the number is the client's own.
+    await phone.do("share-contact", phone_number="+380671234568")
+    dialogue = olena.window.seen.messages[conversation]
+    card = await olena.until(lambda: next((m for m in dialogue.values() if m["kind"] == "contact"), None))
+    assert (card["shared_contact"]["phone"], card["shared_contact"]["is_own"]) == ("+380671234568", True)
+    rows = olena.window.seen.rows
+    await olena.until(lambda: rows[conversation]["contact"]["phone"] == "+380671234568")
 
 
 async def test_a_photo_and_a_contact_come_in_and_files_go_out(phone: Phone, olena: Desk) -> None:

@@ -113,6 +113,7 @@ class PlainConnector:
             events=tuple(_received(one, request, account) for one in said.get("messages", ())),
             receipts=tuple(_receipt(one, account) for one in said.get("receipts", ())),
             reply=request.query,
+            is_kept=not said.get("check"),
         )
 
     def plan(self, message: SendMessage, account: Account) -> Sequence[Part]:

@@ -13,6 +13,7 @@ from plain_messenger import AT
 from plain_stage import CHANNEL, Stage, staged
 
 from msgkit.connector import receipts as receipts_module
+from msgkit.contracts import topology
 from msgkit.contracts.events import DeliveryReported
 from msgkit.contracts.words import STATE_RANK, MessageState
 from msgkit.runtime.clock import utc_now
@@ -36,6 +37,14 @@ async def stage(amqp_url: str, mongo_url: str, mongo_prefix: str) -> AsyncIterat
 
 def said(provider_id: str, state: str, client: str = "7") -> dict[str, str]:
     return {"client": client, "id": provider_id, "state": state}
+
+
+async def nothing_is_parked(stage: Stage) -> None:
+    for _ in range(200):
+        if not await stage.database["parked_statuses"].count_documents({}):
+            return
+        await asyncio.sleep(0.02)  # pace: between two looks into the store
+    pytest.fail("receipts that did their work are still parked after 4 s")
 
 
 async def test_delivered_then_read_are_reported_once_each(stage: Stage) -> None:
@@ -68,6 +77,8 @@ async def test_a_receipt_before_its_id_waits_for_it(stage: Stage) -> None:
     assert (await stage.report(order.message_id)).state is MessageState.SENT
     assert (await stage.report(order.message_id)).state is MessageState.READ
     assert stage.reports_waiting() == []
+    # Both had waited; both did their work, so no later report looks at them again.
+    await nothing_is_parked(stage)
 
 
 async def test_parts_are_counted_together_and_a_refused_one_fails_the_message(stage: Stage) -> None:
@@ -129,11 +140,14 @@ async def test_a_disabled_channel_still_hears_what_became_of_its_messages(stage:
 async def test_a_report_lost_with_its_replica_still_finds_what_was_parked(stage: Stage) -> None:
     """The end of the send is written, the process dies before it looked into what is parked."""
     assert await stage.receipts(said("888", "delivered")) == 200
+    (parked,) = await stage.database["parked_statuses"].find({}).to_list(None)
     stage.phone.react = lambda _: ["888"]
     order = await stage.say("майже")
     assert (await stage.report(order.message_id)).state is MessageState.SENT
     assert (await stage.report(order.message_id)).state is MessageState.DELIVERED
-    # As if that replica had never looked: the document as its end left it.
+    await nothing_is_parked(stage)
+    # As if that replica had never looked: both documents as its end left them.
+    await stage.database["parked_statuses"].replace_one({"_id": parked["_id"]}, parked, upsert=True)
     sends = stage.database["sends"]
     document = await sends.find_one({"_id": order.message_id})
     assert document is not None
@@ -167,6 +181,37 @@ async def test_a_report_lost_with_its_replica_still_finds_what_was_parked(stage:
     )
     assert (await stage.report(order.message_id)).state is MessageState.SENT
     assert (await stage.report(order.message_id)).state is MessageState.DELIVERED
+
+
+async def test_reports_of_a_whole_outage_follow_each_other(stage: Stage) -> None:
+    """Ten minutes without the broker leave thousands of them in the store."""
+    order = await stage.say("одне")
+    body = (await stage.report(order.message_id)).model_dump_json()
+    sends = stage.database["sends"]
+    document = await sends.find_one({"_id": order.message_id})
+    assert document is not None
+    del document["_id"]
+    many = [f"{number:032x}" for number in range(1000)]
+    await sends.insert_many(
+        {
+            **document,
+            "_id": message_id,
+            "report": {
+                "event_id": message_id,
+                "routing_key": topology.conversation_key(order.channel_kind, order.conversation_id),
+                "body": body.replace(order.message_id, message_id),
+                "traceparent": None,
+            },
+            "report_due": utc_now() - timedelta(minutes=5),
+        }
+        for message_id in many
+    )
+    missing = set(many)
+    async with asyncio.timeout(6):  # one batch of a hundred each second took ten
+        while missing:
+            event = await stage.inbound.get()
+            assert isinstance(event, DeliveryReported)
+            missing.discard(event.message_id)
 
 
 async def test_shuffled_doubled_and_early_receipts_end_where_they_must(stage: Stage) -> None:

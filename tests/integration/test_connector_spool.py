@@ -15,6 +15,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from msgkit.connector import spool as spool_module
+from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.spool import Spool
 from msgkit.contracts import topology
 from msgkit.contracts.ids import conversation_id, new_id, partition_of
@@ -72,6 +73,7 @@ class Stage:
             drainer=publishers[1],
             membership=membership,
             declare=partial(bus.declare, url, topology.inbound_queues()),
+            quarantine=Quarantine(self.database, "ingest-plain"),
         )
         await spool.prepare()
         return spool
@@ -237,10 +239,83 @@ async def test_both_away_is_said_and_a_dead_broker_costs_nothing(
         drainer=Publisher(nowhere, "x"),
         membership=Membership(away.database, "ingest-plain", "x"),
         declare=partial(bus.declare, nowhere, ()),
+        quarantine=Quarantine(away.database, "ingest-plain"),
     )
     with pytest.raises(StoreUnavailable):
         await both.publish_all((message("lost? no: the messenger repeats it"),))
     away.close()
+
+
+def unroutable(event_id: str) -> Outgoing:
+    """Of the same partition as CONVERSATION, to an exchange where nothing is bound for it."""
+    key = f"nobody.p{partition_of(CONVERSATION):02d}"
+    return Outgoing(topology.FACTS, key, b"{}", event_id, "message.received.v1")
+
+
+async def test_what_no_queue_takes_is_quarantined_and_the_next_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "UNROUTABLE_PAUSE_SECONDS", 0.0)
+    before = metrics.REGISTRY.get_sample_value("rozmova_quarantine_total", {"service": "ingest-plain"}) or 0
+    spool = await stage.spool()
+    await spool.publish_all((message("1", "one"),))
+    await spool.publish_all((unroutable("lost"), message("2", "two")))
+    await spool.publish_all((message("3", "three"),))
+    with capture_logs() as logs:
+        async with running(spool):
+            await stage.emptied()
+            assert not spool._is_away, "the broker is fine: others must not go through the spool"
+    (kept,) = await stage.database["quarantine"].find({}).to_list(None)
+    wanted = unroutable("lost")
+    assert (kept["exchange"], kept["routing_key"], kept["event_id"], kept["body"], kept["source"]) == (
+        wanted.exchange,
+        wanted.routing_key,
+        "lost",
+        wanted.body,
+        wanted.type,
+    )
+    after = metrics.REGISTRY.get_sample_value("rozmova_quarantine_total", {"service": "ingest-plain"})
+    assert after == before + 1
+    tries = [entry["event"] for entry in logs if entry["event"] == "spool_row_unroutable"]
+    assert len(tries) == spool_module.UNROUTABLE_TRIES - 1
+    assert [entry["event"] for entry in logs if entry["event"] == "webhooks_go_to_the_spool"] == []
+    arrived = [one.headers["x-event-id"] for one in await stage.arrived(await stage.left_in())]
+    assert list(dict.fromkeys(arrived)) == ["one", "two", "three"], "each in its place"
+    assert arrived.count("three") <= 2, "what stands behind it is not published with each try"
+
+
+async def test_tries_of_an_unroutable_row_outlive_a_restart(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "UNROUTABLE_TRIES", 2)
+    first = await stage.spool()
+    await first.publish_all((unroutable("lost"),))
+    first.broker_is_there()
+    await first._drain_owned()
+    assert await stage.rows() == 1
+    second = await stage.spool()
+    second.broker_is_there()
+    await second._drain_owned()
+    assert await stage.rows() == 0
+    assert await stage.database["quarantine"].count_documents({}) == 1
+
+
+async def test_other_queues_at_the_broker_do_not_end_the_service(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = await stage.spool()
+
+    async def refused() -> None:
+        raise bus.TopologyMismatch("a queue exists with other arguments")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "_declare", refused)
+        with capture_logs() as logs:
+            assert not await spool._is_back()
+        assert [entry["log_level"] for entry in logs] == ["critical"]
+        await spool.publish_all((message("1"),))
+        assert await stage.rows() == 1
+    assert await spool._is_back()
 
 
 async def test_an_old_row_raises_the_alarm_once_a_minute(stage: Stage) -> None:

@@ -152,7 +152,7 @@ async def test_an_answer_with_files(scene: Scene) -> None:
 async def test_the_way_from_a_file_to_its_message_is_an_index_of_messages_with_files(scene: Scene) -> None:
     await scene.write("1", "2")
     await scene.rig.receive(scene.client.says("", content=photo_content("photo")))
-    messages = scene.rig.inbox.store._messages
+    messages = scene.rig.inbox.store.projections._messages
     wanted = {"tenant_id": "salon", "body.attachments.id": scene.client.file_of("3", "photo")}
     plan = str((await messages.find(wanted).explain())["queryPlanner"]["winningPlan"])
     assert "'indexName': 'files'" in plan

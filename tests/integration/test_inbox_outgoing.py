@@ -160,6 +160,46 @@ async def test_an_answer_typed_elsewhere_is_shown_once_with_its_photo(
     assert await rig.inbox.store._quarantine.count_documents({}) == 0
 
 
+async def test_an_echo_before_the_report_of_our_answer_leaves_one_message(
+    rig: Rig, olena: Api, client: Client
+) -> None:
+    await rig.receive(client.says("Добрий день"))
+    answer = (await olena.reply(client.conversation_id, "Вітаю")).json()["id"]
+    await rig.receive(client.hears("Вітаю", "77", AuthorKind.OPERATOR))
+    assert len(await messages(olena, client)) == 3
+    facts = await rig.listen(FACTS)
+    # Another replica, which has nothing in hand.
+    settings = rig.settings.model_copy(update={"instance": "two"})
+    async with running(settings, reads=False) as other:
+        await other.receive(client.gets(answer, MessageState.SENT, provider_ids=("77",)))
+        await other.receive(client.hears("Вітаю", "77", AuthorKind.OPERATOR))
+    (change,) = changes(await facts())
+    assert [(event["type"], event["data"].get("replaced_by")) for event in change["events"]] == [
+        ("message.updated", None),
+        ("message.updated", answer),
+        ("conversation.upserted", None),
+    ]
+    shown = await messages(olena, client)
+    assert [(one.text, one.author.name, one.state) for one in shown] == [
+        ("Добрий день", "Оля", "delivered"),
+        ("Вітаю", "Olena", "sent"),
+    ]
+    page = await olena.get(f"/conversations/{client.conversation_id}/messages", limit=1)
+    assert ([one["id"] for one in page["items"]], page["has_before"]) == ([answer], True)
+    (row,) = await listed(olena)
+    assert (row["last_message"]["id"], row["last_message"]["state"]) == (answer, "sent")
+
+
+async def test_an_answer_typed_elsewhere_is_the_first_reply_of_its_request(
+    rig: Rig, olena: Api, client: Client
+) -> None:
+    await rig.receive(client.says("Добрий день"))
+    await rig.receive(client.hears("Вітаю", "77", AuthorKind.OPERATOR))
+    (row,) = await listed(olena)
+    (request,) = await olena.get(f"/conversations/{client.conversation_id}/requests")
+    assert request["first_reply_at"] == row["request"]["first_reply_at"] is not None
+
+
 async def test_what_the_messenger_refuses_late_has_failed_and_goes_out_again(
     rig: Rig, olena: Api, client: Client
 ) -> None:

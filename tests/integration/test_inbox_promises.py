@@ -18,9 +18,9 @@ from inbox.cli import rebuild
 from inbox.conversations import NotFound, Refused
 from inbox.domain import Author, Commit, Door, Moment, Person, PostReply, SetStatus, decide, fold
 from inbox.intake import Received
+from inbox.projections import Key
 from inbox.relay import start_of
 from inbox.settings import Settings
-from inbox.store import Key
 from msgkit.contracts.events import Contact
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.topology import FACTS, SENDS, live_stream
@@ -227,7 +227,7 @@ async def test_the_same_send_on_two_replicas_is_one_message(settings: Settings) 
 async def append_only(rig: Rig, client: Client, *commands: Any, relayed: bool) -> list[Commit]:
     """What a replica leaves that dies right after its insert."""
     key = Key(client.tenant_id, client.conversation_id)
-    state = (await rig.inbox.store.states([key])).get(key)
+    state = (await rig.inbox.store.projections.states([key])).get(key)
     commits = []
     for command in commands:
         empty = Commit(
@@ -338,7 +338,7 @@ async def test_a_projection_that_fell_back_is_written_again(rig: Rig, client: Cl
     """A server that dies loses its last w:1 writes; the next batch must not build on them."""
     await rig.receive(client.says("перше"))
     key = Key(client.tenant_id, client.conversation_id)
-    before = await rig.inbox.store.projection(key)
+    before = await rig.inbox.store.projections.documents(key)
     await rig.receive(client.says("друге"))
     database = rig.inbox.store._database  # the server's loss is played here
     await database["conversations"].replace_one({"_id": client.conversation_id}, before[0] or {})

@@ -76,6 +76,27 @@ def test_one_refused_part_fails_the_message(order: tuple[str, ...]) -> None:
     assert after(send("1", "2"), *receipts, said("2", "delivered")) == ("delivered", False)
 
 
+@pytest.mark.parametrize(
+    "receipts",
+    [
+        [said("1", "failed"), said("2", "read", and_earlier=True)],
+        [
+            said("1", "delivered"),
+            said("1", "failed"),
+            said("2", "failed"),
+            said("3", "read", and_earlier=True),
+        ],
+    ],
+    ids=["one of two", "one of three"],
+)
+def test_reading_a_later_part_does_not_show_a_refused_one(receipts: list[ProviderReceipt]) -> None:
+    ids = sorted({receipt.provider_id for receipt in receipts})
+    for order in (receipts, [*receipts, *receipts]):
+        assert after(send(*ids), *order) == ("failed", True)
+    proofs = [said(id_, "delivered") for id_ in ids]
+    assert after(send(*ids), *receipts, *proofs) == ("delivered", False)
+
+
 @pytest.mark.parametrize("state", ["unknown", "failed"])
 def test_a_known_part_does_not_deliver_a_message_whose_rest_is_not_known(state: str) -> None:
     """Part 1 was taken, what became of part 2 nobody knows: its delivery would be a lie."""

@@ -32,8 +32,9 @@ def plain(value: object) -> Any:
 
 def sparse(general: dict[str, Any]) -> dict[str, Any]:
     """Without the empty ones of what few documents have: those are not stored."""
-    few = ("buttons", "refused", "parked_echoes")
-    return {name: value for name, value in general.items() if value or name not in few}
+    few = ("buttons", "refused", "replaced_by", "elsewhere", "parked_echoes")
+    nothing: tuple[object, ...] = (None, (), [])
+    return {name: value for name, value in general.items() if value not in nothing or name not in few}
 
 
 @UNHURRIED

@@ -25,6 +25,7 @@ from inbox.domain import (
     BLOCKED_LINE,
     COMMIT,
     MESSAGE,
+    RETURNED_LINE,
     STATE,
     AnswerOrdered,
     Author,
@@ -241,6 +242,29 @@ def test_a_block_is_a_line_and_a_refusal_until_the_client_writes(talk: Talk) -> 
     talk.does(came("2", sent_at=NOON + timedelta(seconds=9)))
     assert not talk.state.blocked
     assert not isinstance(talk.does(reply()), Refusal)
+
+
+@pytest.mark.parametrize("by_message", [False, True])
+def test_a_client_who_comes_back_is_seen_in_the_dialogue_and_in_the_row(talk: Talk, by_message: bool) -> None:
+    talk.does(turned(False, NOON + timedelta(seconds=5)))
+    row = row_view(talk.state, "Viber")
+    assert row["last_message"]["text"] == BLOCKED_LINE
+    back = NOON + timedelta(seconds=9)
+    talk.does(came("2", "Я знову тут", sent_at=back) if by_message else turned(True, back, "back"))
+    said = ["Добрий день", BLOCKED_LINE, RETURNED_LINE, *(["Я знову тут"] if by_message else [])]
+    assert [message.body.text for message in talk.dialogue] == said
+    assert [message.n for message in talk.dialogue] == list(range(1, len(said) + 1))
+    row = row_view(talk.state, "Viber")
+    assert (row["contact"]["blocked"], row["last_message"]["text"]) == (False, said[-1])
+    assert (row["in_seq"], unread(talk.state, 0)) == (1 + by_message, 1 + by_message)
+
+
+def test_a_block_told_late_stands_before_what_the_client_wrote_after_it(talk: Talk) -> None:
+    talk.now = NOON + timedelta(hours=1)
+    talk.does(turned(False, NOON + timedelta(minutes=5)))
+    talk.does(came("2", "Я знову тут", sent_at=NOON + timedelta(minutes=9)))
+    said = ["Добрий день", BLOCKED_LINE, RETURNED_LINE, "Я знову тут"]
+    assert [message.body.text for message in talk.dialogue] == said
 
 
 def test_an_old_message_or_an_old_return_does_not_lift_a_newer_block(talk: Talk) -> None:

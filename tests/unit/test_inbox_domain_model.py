@@ -86,6 +86,8 @@ class Answered:
     state: MessageState = MessageState.QUEUED
     attempt: int = 1
     deleted: bool = False
+    is_named: bool = False
+    """Whether the messenger's id of it is known."""
     refused: set[int] = field(default_factory=set)
 
     @property
@@ -133,7 +135,8 @@ class Conversation(RuleBasedStateMachine):
         self.photos: dict[str, Photo] = {}
         self.parked: list[Echo] = []
         self.shown: list[Echo] = []
-        self.typed_elsewhere: list[int] = []
+        self.typed_elsewhere: dict[str, int] = {}
+        self.replaced: dict[str, str] = {}
         self.last_written = START
         self.bot_is_on = False
         self.handler = "operator"
@@ -154,7 +157,7 @@ class Conversation(RuleBasedStateMachine):
         once = dedupe_id(command)
         if once is not None and once in self.taken and not isinstance(command, PostReply):
             return ()
-        ids = referenced_ids(CONVERSATION, command)
+        ids = referenced_ids(self.state, command)
         state = self.state.with_messages(self.store[id_] for id_ in ids if id_ in self.store)
         moment = Moment(state.v + 1, self.now, len(self.log) + 1)
         decision = decide(state, command, moment, Door(bot_enabled=self.bot_is_on))
@@ -241,6 +244,7 @@ class Conversation(RuleBasedStateMachine):
     def _arrive(self, provider_id: str, content: Content) -> None:
         result = self._do(self._message(provider_id, content))
         assert not isinstance(result, Refusal)
+        self.count += self.blocked  # the line about the return
         self._show_parked()
         self.count += 1
         self.inbound += 1
@@ -274,8 +278,13 @@ class Conversation(RuleBasedStateMachine):
         is_closed = self.requests == 0 or self.status == "closed"
         if kind == "bot" and is_closed:
             self.parked = [*self.parked, said][-10:]
-            return said.provider_id, kind
-        if kind == "operator":
+        else:
+            self._show_echo(said)
+        return said.provider_id, kind
+
+    def _show_echo(self, said: Echo) -> None:
+        is_closed = self.requests == 0 or self.status == "closed"
+        if said.kind == "operator":
             if is_closed:
                 self.requests += 1
                 self.assignee, self.status = None, "open"
@@ -287,9 +296,20 @@ class Conversation(RuleBasedStateMachine):
         self._show_parked()
         self.count += 1
         self.shown.append(said)
-        if kind == "operator":
-            self.typed_elsewhere.append(self.count)
-        return said.provider_id, kind
+        if said.kind == "operator":
+            self.typed_elsewhere[said.provider_id] = self.count
+
+    @precondition(lambda self: self.answers)
+    @rule(which=st.integers(0, 50))
+    def echo_of_an_answer(self, which: int) -> None:
+        """Its connector let it through."""
+        message_id, answer = self._some_answer(which)
+        provider_id = f"of-{message_id}"
+        said = Echo(provider_id, "operator", answer.text, self.now)
+        is_known = answer.is_named or provider_id in self.typed_elsewhere
+        assert bool(self._do(self._echo(said, _content(answer.text)))) is not is_known
+        if not is_known:
+            self._show_echo(said)
 
     def _echo(self, said: Echo, content: Content) -> MessageEchoed:
         return MessageEchoed(
@@ -384,7 +404,7 @@ class Conversation(RuleBasedStateMachine):
         seen_n = max(0, self.count - sees)
         result = self._do(_reply(who, words, key, seen_n=seen_n, force=force))
         others = [answer.n for answer in self.answers.values() if answer.by != by.id]
-        others += self.typed_elsewhere
+        others += self.typed_elsewhere.values()
         must_refuse = self.count == 0 or self.blocked or (not force and bool(others) and max(others) > seen_n)
         assert isinstance(result, Refusal) is must_refuse, result
         if not must_refuse:
@@ -423,8 +443,11 @@ class Conversation(RuleBasedStateMachine):
         blocked=st.booleans(),
         late=st.booleans(),
         before=st.integers(0, 2),
+        names=st.booleans(),
     )
-    def report(self, which: int, state: MessageState, blocked: bool, late: bool, before: int) -> None:
+    def report(
+        self, which: int, state: MessageState, blocked: bool, late: bool, before: int, names: bool
+    ) -> None:
         message_id, answer = self._some_answer(which)
         attempt = max(1, answer.attempt - before)
         order = order_id(message_id, attempt)
@@ -442,7 +465,7 @@ class Conversation(RuleBasedStateMachine):
             recorded_at=self.now,
             message_id=order,
             state=state,
-            provider_ids=["77"],
+            provider_ids=[f"of-{message_id}"] if names else [],
             failure=None,
             contact_blocked=blocked,
             is_late_refusal=late,
@@ -462,9 +485,18 @@ class Conversation(RuleBasedStateMachine):
         if rises:
             answer.state = state
             answer.deleted = answer.deleted and not has_it
+        if names:
+            answer.is_named = True
+            self._replace_echo(f"of-{message_id}", message_id)
         if blocked and not self.blocked and not blocked_before:
             self.blocked = True
             self.count += 1
+
+    def _replace_echo(self, provider_id: str, message_id: str) -> None:
+        """One message remains, whatever came first."""
+        if self.typed_elsewhere.pop(provider_id, None) is not None:
+            self.shown = [echo for echo in self.shown if echo.provider_id != provider_id]
+            self.replaced[provider_id] = message_id
 
     @rule(available=st.booleans())
     def turn(self, available: bool) -> None:
@@ -477,7 +509,7 @@ class Conversation(RuleBasedStateMachine):
         self._do(event)
         if self.count == 0:
             return
-        if not available and not self.blocked:
+        if available is self.blocked:
             self.count += 1
         self.blocked = not available
 
@@ -612,6 +644,11 @@ class Conversation(RuleBasedStateMachine):
             message = self.store[inbound_message_id(CONVERSATION, echo.provider_id)]
             assert (message.body.text, message.author.kind, message.state) == (echo.text, echo.kind, "sent")
             assert message.direction is Direction.OUT
+        for provider_id, ordered in self.replaced.items():
+            assert self.store[inbound_message_id(CONVERSATION, provider_id)].replaced_by == ordered
+        gone = [message.id for message in self.store.values() if message.replaced_by is not None]
+        assert len(gone) == len(self.replaced)
+        assert state.last_message is None or state.last_message.id not in gone
         box = None
         if self.count:
             answered = "active" if self.first_reply else "new"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -35,9 +37,12 @@ from inbox.domain import (
     changed_ids,
     fold,
     message_view,
+    reply_message_id,
     row_view,
     unread,
 )
+from inbox.relay import change_of, step_of
+from inbox.trail import trail_of
 from msgkit.contracts.events import OutboundButton
 from msgkit.contracts.ids import attachment_id, inbound_message_id
 from msgkit.contracts.words import AuthorKind, Box, MessageState, Status
@@ -167,6 +172,15 @@ def test_it_is_neither_sent_again_nor_taken_away() -> None:
     assert talk.dialogue[-1].state == "read"
 
 
+def test_the_trail_of_an_edited_echo_does_not_blame_the_client() -> None:
+    talk = Talk()
+    talk.does(came())
+    talk.does(echoed(ELSEWHERE))
+    talk.does(edited("900", "виправлено", NOON + timedelta(minutes=1)))
+    details = [step.detail for step in trail_of(talk.answer_id, talk.commits).steps]
+    assert details == ["Написано в самому месенджері, не у вікні.", "Змінено в месенджері."]
+
+
 def test_its_file_is_awaited_and_found() -> None:
     talk = Talk()
     talk.does(came())
@@ -197,6 +211,96 @@ def test_a_blocked_client_does_not_come_back_by_it() -> None:
     assert isinstance(decision[-1], ContactBlocked)
     talk.does(echoed(ELSEWHERE, sent_at=NOON + timedelta(hours=1)))
     assert talk.state.blocked
+
+
+# ---------------------------------------------------------------- ours, but its echo was faster
+
+
+def overtaken() -> Talk:
+    """An answer, something of the client, and the answer's echo before its report."""
+    talk = Talk()
+    talk.does(came())
+    talk.does(reply(words="Записали вас"))
+    talk.does(came("2", "Дякую", sent_at=NOON + timedelta(seconds=2)))
+    talk.does(echoed(ELSEWHERE, "901", "Записали вас", sent_at=NOON + timedelta(seconds=3)))
+    return talk
+
+
+def test_an_echo_that_came_before_the_report_of_our_answer_gives_way_to_it() -> None:
+    talk = overtaken()
+    ordered, echo = talk.answer_id, inbound_message_id(CONVERSATION, "901")
+    place = talk.state.messages[ordered]
+    talk.does(reported(ordered, MessageState.SENT, provider_ids=["900", "901"]))
+    shown = [message for message in talk.dialogue if message.replaced_by is None]
+    assert [message.body.text for message in shown] == ["Добрий день", "Записали вас", "Дякую"]
+    kept = talk.state.messages[ordered]
+    assert (kept.n, kept.pos_at, kept.author, kept.state) == (place.n, place.pos_at, place.author, "sent")
+    view = message_view(talk.state.messages[echo])
+    assert (view["deleted"], view["replaced_by"], view["text"]) == (True, ordered, "")
+    row = row_view(talk.state, "Facebook")
+    assert (row["last_message"]["id"], row["last_message"]["state"]) == (ordered, "sent")
+    # What is known of it later is of the ordered one, in the row as well.
+    talk.does(reported(ordered, MessageState.READ, provider_ids=["900", "901"]))
+    assert row_view(talk.state, "Facebook")["last_message"]["state"] == "read"
+    assert talk.does(echoed(ELSEWHERE, "901", "Записали вас")) == ()
+
+
+def test_nobody_is_held_back_by_the_echo_of_an_answer_once_it_is_known_as_ours() -> None:
+    talk = overtaken()
+    assert talk.refused(reply(client_msg_id="key-0002", seen_n=3)).code == "colleague_replied"
+    talk.does(reported(talk.answer_id, MessageState.SENT, provider_ids=["901"]))
+    assert isinstance(talk.does(reply(client_msg_id="key-0002", seen_n=3)), tuple)
+
+
+def test_a_real_answer_from_elsewhere_holds_back_whatever_else_turned_out_to_be_ours() -> None:
+    talk = Talk()
+    talk.does(came())
+    talk.does(reply())
+    talk.does(echoed(ELSEWHERE, "902", "Це я, з телефону"))
+    talk.does(echoed(ELSEWHERE, "901"))
+    talk.does(reported(talk.answer_id, MessageState.SENT, provider_ids=["901"]))
+    assert talk.refused(reply(client_msg_id="key-0002", seen_n=2)).code == "colleague_replied"
+    assert isinstance(talk.does(reply(client_msg_id="key-0002", seen_n=3)), tuple)
+
+
+def test_who_quotes_the_echo_quotes_the_answer() -> None:
+    talk = overtaken()
+    talk.does(reported(talk.answer_id, MessageState.SENT, provider_ids=["901"]))
+    talk.does(came("3", reply_to_provider_id="901"))
+    message = talk.state.messages[inbound_message_id(CONVERSATION, "3")]
+    assert (message.reply_to, message.quote and message.quote.author) == (talk.answer_id, OLENA.name)
+    # A window that has not heard of it yet names the echo.
+    talk.does(reply(client_msg_id="key-0002", reply_to=inbound_message_id(CONVERSATION, "901")))
+    ours = talk.state.messages[reply_message_id(CONVERSATION, OLENA.id, "key-0002")]
+    assert (ours.reply_to, ours.reply_to_provider_id) == (talk.answer_id, "901")
+
+
+def test_the_ids_of_a_report_that_is_no_news_are_known_so_its_echo_shows_once() -> None:
+    talk = Talk()
+    talk.does(came())
+    talk.does(reply())
+    talk.does(reported(talk.answer_id, MessageState.DELIVERED))
+    talk.does(reported(talk.answer_id, MessageState.SENT, provider_ids=["901"]))
+    assert talk.dialogue[-1].state == "delivered"
+    assert talk.does(echoed(ELSEWHERE, "901")) == ()
+
+
+def test_what_was_replaced_is_told_as_an_update_and_never_as_a_new_message() -> None:
+    talk = overtaken()
+    ordered, echo = talk.answer_id, inbound_message_id(CONVERSATION, "901")
+    talk.does(reported(ordered, MessageState.SENT, provider_ids=["901"]))
+    told = change_of(step_of(talk.commits[-1], talk.state), None)
+    assert told is not None
+    kinds = [(event["type"], event["data"]["id"]) for event in json.loads(told)["events"]]
+    assert kinds[:2] == [("message.updated", ordered), ("message.updated", echo)]
+    # An echo replaced in the commit that brought it was never there.
+    both = replace(talk.commits[-1], events=talk.commits[-2].events + talk.commits[-1].events)
+    told = change_of(step_of(both, talk.state), None)
+    assert told is not None
+    assert [event["type"] for event in json.loads(told)["events"]] == [
+        "message.updated",
+        "conversation.upserted",
+    ]
 
 
 # ---------------------------------------------------------------- said by the connector
@@ -307,9 +411,12 @@ def test_the_log_gives_the_same_again() -> None:
     steps: list[Any] = [
         echoed(WELCOME), came(), bot_says("Зачекайте"), echoed(ELSEWHERE, "901"), ReturnToBot(OLENA),
         echoed(WELCOME, "902"), SetStatus(Status.CLOSED, OLENA), echoed(WELCOME, "903"), reply(),
+        echoed(ELSEWHERE, "904"),
     ]  # fmt: skip
     for step in steps:
         talk.does(step)
+    talk.does(reported(talk.dialogue[-2].id, MessageState.SENT, provider_ids=["904"]))
+    assert talk.dialogue[-1].replaced_by == talk.dialogue[-2].id
     again = Talk().state
     for commit in talk.commits:
         assert not any(isinstance(event, AnswerDeleted) for event in commit.events)

@@ -140,7 +140,7 @@ def test_body_of_another_bot_is_refused() -> None:
 def test_unsigned_check_is_taken_and_says_nothing() -> None:
     body = fixture("webhook__check")
     verify({}, body)
-    assert parse(body) == Parsed(counted=("webhook",))
+    assert parse(body) == Parsed(counted=("webhook",), is_kept=False)
     big = json.dumps({"event": "webhook", "x": "y" * CHECK_MAX_BYTES}).encode()
     twice = b'{"event": "webhook", "event": "message"}'
     for unsigned in (fixture("message__text"), big, twice, b"webhook", b"[]", b"{}"):

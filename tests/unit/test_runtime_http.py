@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -236,3 +237,14 @@ async def test_an_outside_address_is_in_no_log_and_no_span(
     written = (tmp_path / "testing-one.jsonl").read_text()
     assert "/bot{token}/getMe" in written
     assert "canary" not in written + caplog.text
+
+
+async def test_a_client_made_while_the_loop_runs_reads_no_certificates_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def made() -> None:
+        await InternalClient("http://inbox.example", "inbox", TOKENS).aclose()
+
+    await made()
+    monkeypatch.delattr(ssl, "get_default_verify_paths")
+    await made()

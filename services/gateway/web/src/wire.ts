@@ -228,6 +228,8 @@ export interface Message {
   failure?: { code: string; text?: string | null } | null
   edited?: boolean
   deleted?: boolean
+  /** The answer of ours this turned out to be: only that one is shown. */
+  replaced_by?: string | null
   rev: number
 }
 

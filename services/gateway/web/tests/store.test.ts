@@ -201,6 +201,15 @@ describe('dialogues', () => {
     expect(store.dialogues.get('c5')).toBeDefined()
     expect(store.drafts.get('c0')).toBe('чернетка')
   })
+
+  it('drop an echo that turned out to be an answer of ours, and never take it in again', () => {
+    const store = newStore()
+    store.dialogues.open('c')
+    store.dialogues.replace('c', page([message(1), message(2, { direction: 'out' }), message(3, { direction: 'out' })]))
+    const gone = message(3, { direction: 'out', deleted: true, replaced_by: 'm2', rev: 2 })
+    for (let time = 0; time < 2; time++) store.apply({ type: 'message.updated', data: gone })
+    expect(store.dialogues.get('c')?.items.map((known) => known.id)).toEqual(['m1', 'm2'])
+  })
 })
 
 describe('a resync', () => {

@@ -16,12 +16,14 @@ from inbox.conversations import Conversations
 from inbox.desk import ChannelDesk
 from inbox.intake import Intake
 from inbox.lists import Lists
+from inbox.live_epoch import LiveEpoch
 from inbox.marks import Marks
 from inbox.memory import Memory
 from inbox.messages import Messages
-from inbox.relay import LiveEpoch, Relay
+from inbox.numbers import RequestNumbers
+from inbox.relay import Relay
 from inbox.settings import Settings
-from inbox.store import RequestNumbers, Store
+from inbox.store import Store
 from msgkit.contracts.topology import inbound_queue_name, inbound_queues
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher, PublishUnknown
@@ -69,13 +71,13 @@ def assemble(settings: Settings) -> Inbox:
     membership = Membership(mongo.database, NAME, settings.instance)
     channel_store = ChannelStore(mongo.database)
     channels = ChannelBook(channel_store)
-    live = LiveEpoch(store, amqp_url)
+    live = LiveEpoch(mongo.database, amqp_url)
     bell = asyncio.Event()
     relay = Relay(store, publisher, channels, live, membership, utc_now, bell)
     beside = Beside(publisher, relay, utc_now)
     desk = ChannelDesk(channel_store, channels, beside)
     lists = Lists(mongo.database, mongo.loose_database)
-    numbers = RequestNumbers(store)
+    numbers = RequestNumbers(mongo.database)
     memory = Memory(store)
     intake = Intake(store, memory, relay, channels, numbers, utc_now)
     conversations = Conversations(store, memory, relay, publisher, channels, numbers, utc_now)

@@ -16,9 +16,10 @@ from pydantic_settings import SettingsError
 
 from inbox.documents import message_document, state_document
 from inbox.domain import Message, State
+from inbox.projections import Key
 from inbox.relay import advance, start_of
 from inbox.settings import StoreSettings
-from inbox.store import STORE_TROUBLE, Key, Store
+from inbox.store import STORE_TROUBLE, Store
 from msgkit.runtime.logs import configure_logs
 from msgkit.runtime.mongo import Document, Mongo
 from msgkit.runtime.settings import explain_settings_fault
@@ -65,9 +66,9 @@ async def rebuild(store: Store, *, repair: bool, pause_s: float = LIVE_PAUSE_S) 
         if what is not None:
             differences.append(Difference(key, what))
             if repair:
-                await store.replace_projection(state, list(folded.values()))
+                await store.projections.replace(state, list(folded.values()))
     differences += [
-        Difference(key, "projected, but without a log") for key in await store.conversations_without_log()
+        Difference(key, "projected, but without a log") for key in await store.projections.without_log()
     ]
     return Verdict(conversations, messages, tuple(differences))
 
@@ -90,7 +91,7 @@ async def _fold(store: Store, key: Key) -> tuple[State, dict[str, Message]]:
 
 
 async def _compare(store: Store, key: Key, state: State, folded: dict[str, Message]) -> str | None:
-    conversation, stored = await store.projection(key)
+    conversation, stored = await store.projections.documents(key)
     if conversation is None:
         return f"not projected; the log is at v {state.v}"
     if conversation["v"] != state.v:

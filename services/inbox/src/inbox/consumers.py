@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from inbox.desk import ChannelDesk
 from inbox.intake import Intake, Received
-from inbox.store import STORE_TROUBLE, Key, Store
+from inbox.projections import Key
+from inbox.store import STORE_TROUBLE, Store
 from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked
 from msgkit.contracts.ids import new_id
 from msgkit.runtime import metrics

@@ -26,8 +26,10 @@ from inbox.domain import (
     reply_message_id,
 )
 from inbox.memory import RACES, Dialogue, Memory
+from inbox.numbers import RequestNumbers
+from inbox.projections import Key
 from inbox.relay import Relay
-from inbox.store import Key, RequestNumbers, Store
+from inbox.store import Store
 from msgkit.contracts.events import ConversationPoked
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.topology import INBOUND, conversation_key
@@ -123,7 +125,7 @@ class Conversations:
                 raise Refused(Refusal(409, "stale", "Чат уже змінився. Подивіться і повторіть."), state)
             state = await self._with_referenced(key, state, command)
             channel = (await self._channels.look_up({state.channel_id}))[state.channel_id]
-            await self._numbers.ensure(tenant_id, 1)
+            await self._numbers.ensure({tenant_id: 1})
             number = self._numbers.next(tenant_id) if state.needs_request else 0
             moment = Moment(state.v + 1, self._clock(), number)
             decision = decide(state, command, moment, door_of(channel))
@@ -142,8 +144,8 @@ class Conversations:
         raise StoreUnavailable("the log keeps moving: too many writers of one conversation")
 
     async def _with_referenced(self, key: Key, state: State, command: Command) -> State:
-        missing = [id_ for id_ in referenced_ids(state.id, command) if id_ not in state.messages]
-        found = await self._store.messages({key.tenant_id}, missing)
+        missing = [id_ for id_ in referenced_ids(state, command) if id_ not in state.messages]
+        found = await self._store.projections.messages({key.tenant_id}, missing)
         return state.with_messages(m for m in found if m.conversation_id == key.conversation_id)
 
     async def _refuse_reuse(self, key: Key, state: State, command: Command) -> None:
@@ -162,14 +164,18 @@ class Conversations:
         if not isinstance(command, PostReply) or refusal.code != "colleague_replied":
             return []
         dialogue = await self.dialogue(key)
-        stored = await self._store.answers_after(key, command.seen_n or 0, CONFLICT_MESSAGES)
+        stored = await self._store.projections.answers_after(key, command.seen_n or 0, CONFLICT_MESSAGES)
         merged = {message.id: message for message in stored} | {
             message.id: message
             for message in dialogue.newer.values()
             if message.direction == "out" and message.n > (command.seen_n or 0)
         }
         return sorted(
-            (message for message in merged.values() if message.author.id != command.author.id),
+            (
+                message
+                for message in merged.values()
+                if message.author.id != command.author.id and message.replaced_by is None
+            ),
             key=lambda message: message.n,
         )
 

@@ -101,6 +101,8 @@ def state_document(state: State) -> Document:
         "unanswered": state.is_unanswered,
     }
     # What few have is stored only where it is, so documents from before it was known are no different.
+    if state.elsewhere:
+        document["elsewhere"] = [{"message_id": one.message_id, "n": one.n} for one in state.elsewhere]
     if state.parked_echoes:
         document["parked_echoes"] = [_parked_echo(echo) for echo in state.parked_echoes]
     return document
@@ -149,6 +151,8 @@ def message_document(message: Message) -> Document:
         document["buttons"] = _buttons(message.buttons)
     if message.refused:
         document["refused"] = list(message.refused)
+    if message.replaced_by is not None:
+        document["replaced_by"] = message.replaced_by
     return document
 
 

@@ -27,9 +27,11 @@ from inbox.domain import (
     take,
 )
 from inbox.memory import CACHED, RACES, Memory
+from inbox.numbers import RequestNumbers
 from inbox.orders import has_orders
+from inbox.projections import Key
 from inbox.relay import Relay, Step, step_of
-from inbox.store import STORE_TROUBLE, Key, RequestNumbers, Store
+from inbox.store import STORE_TROUBLE, Store
 from msgkit.contracts.events import MessageReceived
 from msgkit.contracts.ids import conversation_id as conversation_id_of
 from msgkit.contracts.ids import partition_of
@@ -142,8 +144,7 @@ class Intake:
         wanted: dict[str, int] = {}
         for key in keys:
             wanted[key.tenant_id] = wanted.get(key.tenant_id, 0) + 1
-        for tenant_id, count in wanted.items():
-            await self._numbers.ensure(tenant_id, count)
+        await self._numbers.ensure(wanted)
 
     async def _append_batch(
         self, work: Mapping[Key, _Work], doors: Mapping[str, ChannelRecord | None]
@@ -188,15 +189,15 @@ class Intake:
             state = self._memory.get(key) or loaded.get(key) or _empty(fact)
             states[key] = state
             for item in work[key].received:
-                unknown = [
-                    id_ for id_ in referenced_ids(key.conversation_id, item.fact) if id_ not in state.messages
-                ]
+                unknown = [id_ for id_ in referenced_ids(state, item.fact) if id_ not in state.messages]
                 if unknown:
                     missing.update(unknown)
                     ours.setdefault(key, set()).update(referenced_provider_ids(item.fact))
         if missing:
-            found = await self._store.messages({key.tenant_id for key in keys}, missing)
-            found += await self._store.our_messages({key: ids for key, ids in ours.items() if ids})
+            found = await self._store.projections.messages({key.tenant_id for key in keys}, missing)
+            found += await self._store.projections.our_messages(
+                {key: ids for key, ids in ours.items() if ids}
+            )
             for message in found:
                 key = Key(message.tenant_id, message.conversation_id)
                 if key in states:
@@ -219,9 +220,9 @@ class Intake:
             id_
             for key in behind
             for item in work[key].received
-            for id_ in referenced_ids(key.conversation_id, item.fact)
+            for id_ in referenced_ids(states[key], item.fact)
         }
-        for message in await self._store.messages({key.tenant_id for key in behind}, wanted):
+        for message in await self._store.projections.messages({key.tenant_id for key in behind}, wanted):
             key = Key(message.tenant_id, message.conversation_id)
             if key in behind:
                 states[key] = states[key].with_messages([message])

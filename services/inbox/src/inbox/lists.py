@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from inbox.documents import message_of, state_of
 from inbox.domain import Message, State
-from inbox.store import CHUNK, Key, read_all
+from inbox.projections import CHUNK, Key, read_all
 from msgkit.contracts.views import COUNTER_CAP
 from msgkit.contracts.words import Box, ChatList
 from msgkit.runtime.mongo import ASCENDING, DESCENDING, Database, Document, ReturnDocument
@@ -142,7 +142,11 @@ class Lists:
         return [message_of(document) for document in await read_all(cursor)]
 
     def _dialogue(self, key: Key, bound: Position | None, side: str) -> Document:
-        wanted: Document = {"tenant_id": key.tenant_id, "conversation_id": key.conversation_id}
+        wanted: Document = {
+            "tenant_id": key.tenant_id,
+            "conversation_id": key.conversation_id,
+            "replaced_by": None,
+        }
         if bound is not None:
             wanted["$or"] = [
                 {"pos_at": {side: bound.pos_at}},
@@ -178,7 +182,10 @@ class Lists:
                     "$match": {
                         "$or": [
                             {"events.type": "request.opened"},
-                            {"events.type": "answer.ordered", "events.author.kind": "operator"},
+                            {
+                                "events.type": {"$in": ["answer.ordered", "answer.echoed"]},
+                                "events.author.kind": "operator",
+                            },
                         ]
                     }
                 },

@@ -8,7 +8,7 @@ from inbox.beside import Beside
 from inbox.conversations import Conversations, Refused
 from inbox.domain import Refusal, unread
 from inbox.lists import Lists
-from inbox.store import Key
+from inbox.projections import Key
 
 
 class Marks:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from inbox.domain import Message, State
+from inbox.projections import Key
 from inbox.relay import Step, advance, start_of
-from inbox.store import Key, Store
+from inbox.store import Store
 from msgkit.contracts.values import dataclass
 
 CACHED: Final = 3_000
@@ -59,7 +60,7 @@ class Memory:
 
     async def dialogue(self, key: Key) -> Dialogue:
         """What a page of messages needs beside the projection: everything newer than it."""
-        states = await self._store.states([key])
+        states = await self._store.projections.states([key])
         marks = {key: states[key].v if key in states else 0}
         commits = await self._store.commits_after(marks)
         if not commits:
@@ -90,7 +91,7 @@ class Memory:
         """Read conversations into the cache: the projection and what is newer."""
         if not keys:
             return {}
-        states = await self._store.states(keys)
+        states = await self._store.projections.states(keys)
         commits = await self._store.commits_after(
             {key: states[key].v if key in states else 0 for key in keys}
         )

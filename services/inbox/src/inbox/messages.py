@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable
 
 from inbox.conversations import Conversations, NotFound
 from inbox.domain import Attachment, Mending, Message, media_key
-from inbox.store import Key, Store
+from inbox.projections import Key
+from inbox.store import Store
 from inbox.trail import trail_of
 from msgkit.contracts.internal_api import Trail
 
@@ -45,7 +46,7 @@ class Messages:
         Raises:
             NotFound: no such file for this caller.
         """
-        projected = await self._store.message_with_file(tenant_id, attachment_id)
+        projected = await self._store.projections.message_with_file(tenant_id, attachment_id)
         messages = [] if projected is None else [projected]
         found = _file(messages, attachment_id, allowed)
         if found is not None and found.key is not None:
@@ -65,12 +66,12 @@ class Messages:
             key = await self._store.unprojected(tenant_id, about)
             if key is not None:
                 dialogue = await self._conversations.dialogue(key)
-                projected = await self._store.message_with_file(tenant_id, attachment_id)
+                projected = await self._store.projections.message_with_file(tenant_id, attachment_id)
                 return [*dialogue.newer.values(), *([] if projected is None else [projected])]
         return []
 
     async def _conversation_of(self, tenant_id: str, message_id: str) -> Key:
-        found = await self._store.messages({tenant_id}, [message_id])
+        found = await self._store.projections.messages({tenant_id}, [message_id])
         if found:
             return Key(tenant_id, found[0].conversation_id)
         key = await self._store.unprojected(tenant_id, {"events.message_id": message_id})

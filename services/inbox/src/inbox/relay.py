@@ -31,19 +31,19 @@ from inbox.domain import (
     row_view,
     touched_ids,
 )
+from inbox.live_epoch import LiveEpoch
 from inbox.orders import orders_of
-from inbox.store import STORE_TROUBLE, Key, Store
-from msgkit.contracts.ids import derived_id, new_id
-from msgkit.contracts.topology import FACTS, facts_key, live_stream
+from inbox.projections import Key
+from inbox.store import STORE_TROUBLE, Store
+from msgkit.contracts.ids import derived_id
+from msgkit.contracts.topology import FACTS, facts_key
 from msgkit.contracts.values import dataclass
-from msgkit.runtime import bus
 from msgkit.runtime.bus import (
     AMQP_ERRORS,
     Outgoing,
     Publisher,
     PublishUnknown,
     PublishUnroutable,
-    uncancelled,
 )
 from msgkit.runtime.clock import Clock
 from msgkit.runtime.logs import get_logger
@@ -86,7 +86,7 @@ async def advance(
     for key, todo in commits.items():
         wanted = changed_ids([event for commit in todo for event in commit.events])
         missing |= wanted - states[key].messages.keys() - made[key]
-    found = await store.messages({key.tenant_id for key in commits}, missing) if missing else []
+    found = await store.projections.messages({key.tenant_id for key in commits}, missing) if missing else []
     steps: dict[Key, list[Step]] = {}
     for key, todo in commits.items():
         state = states[key].with_messages(m for m in found if m.conversation_id == key.conversation_id)
@@ -95,56 +95,6 @@ async def advance(
             state = fold(state, commit)
             steps[key].append(step_of(commit, state))
     return steps
-
-
-class LiveEpoch:
-    """Which stream the gateways read. A missing one is replaced by one with another name."""
-
-    def __init__(self, store: Store, rabbitmq_url: str) -> None:
-        self._store = store
-        self._url = rabbitmq_url
-        self._renewing = asyncio.Lock()
-
-    async def ensure(self) -> str:
-        """The epoch in force, with its stream there.
-
-        Raises:
-            AMQP_ERRORS, STORE_ERRORS: try again.
-        """
-        async with self._renewing:
-            epoch = await self._store.epoch()
-            if epoch is not None and await bus.queue_exists(self._url, live_stream(epoch).name):
-                return epoch
-            return await self._replace(epoch)
-
-    async def current(self) -> str:
-        """The epoch in force, without looking at the broker."""
-        return await self._store.epoch() or await self.ensure()
-
-    async def renew(self, missing: str) -> str:
-        """The epoch to use by somebody who found the stream of `missing` gone."""
-        current = await self._store.epoch()
-        return current if current is not None and current != missing else await self.ensure()
-
-    async def _replace(self, old: str | None) -> str:
-        # The stream first, then its name: nobody must learn a name that leads nowhere.
-        epoch = new_id()[:16]
-        await bus.declare(self._url, [live_stream(epoch)])
-        current = await self._store.change_epoch(old, epoch)
-        if current != epoch:
-            await self._delete(live_stream(epoch).name)
-        log.info("live_epoch_changed", epoch=current)
-        return current
-
-    async def _delete(self, stream: str) -> None:
-        """Remove the stream nobody will name: another replica was faster."""
-        connection = await uncancelled(bus.connect(self._url, "live epoch"))
-        try:
-            channel = connection.channel()
-            await uncancelled(channel.initialize())
-            await uncancelled(channel.queue_delete(stream))
-        finally:
-            await connection.close()
 
 
 class Relay:
@@ -269,7 +219,7 @@ class Relay:
         return projected
 
     async def _read_log(self, keys: Collection[Key], projected: dict[Key, State]) -> dict[Key, list[Step]]:
-        states = await self._store.states(keys)
+        states = await self._store.projections.states(keys)
         marks = {key: states[key].v if key in states else 0 for key in keys}
         commits = await self._store.commits_after(marks)
         projected.update(states)
@@ -380,14 +330,14 @@ class Relay:
                 touched |= step.changed
             created += [messages[id_] for id_ in made]
             changed += [messages[id_] for id_ in touched - made]
-        await self._store.project_messages(created, changed)
+        await self._store.projections.project_messages(created, changed)
 
     async def _project_states(
         self, steps: Mapping[Key, Sequence[Step]], projected: dict[Key, State]
     ) -> set[Key]:
         """After everything else: a conversation's `v` says that it was told and its messages are there."""
         states = [(todo[0].commit.v - 1, todo[-1].state) for todo in steps.values()]
-        behind = await self._store.project_states(states)
+        behind = await self._store.projections.project_states(states)
         projected.update({key: todo[-1].state for key, todo in steps.items() if key not in behind})
         return behind
 
@@ -414,7 +364,8 @@ def change_of(step: Step, channel: ChannelRecord | None) -> bytes | None:
     commit, state = step.commit, step.state
     if state.n == 0:
         return None
-    made = sorted((state.messages[id_] for id_ in step.created), key=_by_n)
+    created = (state.messages[id_] for id_ in step.created)
+    made = sorted((message for message in created if message.replaced_by is None), key=_by_n)
     touched = sorted((state.messages[id_] for id_ in step.changed), key=_by_n)
     events: list[View] = [{"type": "message.created", "data": message_view(message)} for message in made]
     events += [{"type": "message.updated", "data": message_view(message)} for message in touched]

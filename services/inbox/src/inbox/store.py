@@ -1,26 +1,18 @@
-"""The log and its projections, written and read by conversation; numbers, the live epoch, quarantine.
+"""The log of commits, and the quarantine. What is made of the log stands in `projections`.
 
-The log is written with w:majority and journalled; projections with w:1, because they can be made again.
-Each call names its tenant; calls for many conversations name it in each key.
+Written with w:majority and journalled. Each call names its tenant; calls for many conversations name it in
+each key.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from inbox.documents import (
-    commit_document,
-    commit_of,
-    message_document,
-    message_of,
-    state_document,
-    state_of,
-)
-from inbox.domain import Commit, Event, Message, RequestOpened, State
+from inbox.documents import commit_document, commit_of
+from inbox.domain import Commit
+from inbox.projections import Key, Projections, duplicates, read_all
 from msgkit.contracts.ids import PARTITIONS
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.mongo import (
@@ -31,46 +23,28 @@ from msgkit.runtime.mongo import (
     Database,
     Document,
     DuplicateKeyError,
-    InsertOne,
-    ReplaceOne,
-    ReturnDocument,
     StoreUnavailable,
     UpdateOne,
 )
 
-NUMBER_BLOCK: Final = 256
-"""Numbers of requests one replica takes at once; what it does not use is a gap."""
 LAGGING_WINDOW: Final = timedelta(minutes=10)
 """How long a batch may wait in place, so how old a commit may be that was never projected."""
-_DUPLICATE_KEY: Final = 11000
-CHUNK: Final = 500
-
 STORE_TROUBLE: Final[tuple[type[Exception], ...]] = (*STORE_ERRORS, StoreUnavailable)
 """The store is not to be reached now: repeat later."""
 
 
-class Key(NamedTuple):
-    """A conversation of a tenant."""
-
-    tenant_id: str
-    conversation_id: str
-
-
 class Store:
-    """The database of inbox."""
+    """The log of inbox, with its projections beside it."""
 
     def __init__(self, database: Database, loose_database: Database) -> None:
         """
         Args:
             loose_database: the same one with cheap writes, for projections and notes.
         """
+        self.projections = Projections(loose_database)
         self._database = database
         self._commits = database["commits"]
         self._notes = loose_database["commits"]
-        self._conversations = loose_database["conversations"]
-        self._messages = loose_database["messages"]
-        self._counters = database["counters"]
-        self._live = database["live"]
         self._quarantine = database["quarantine"]
 
     async def prepare(self) -> None:
@@ -90,37 +64,8 @@ class Store:
             [(name, ASCENDING) for name in ("partition", "at", "tenant_id", "conversation_id", "v")],
             name="recent",
         )
-        page = [("activity_at", DESCENDING), ("_id", DESCENDING)]
-        await self._conversations.create_index(
-            [("tenant_id", ASCENDING), ("channel_id", ASCENDING), ("box", ASCENDING), *page], name="lists"
-        )
-        await self._conversations.create_index(
-            [("tenant_id", ASCENDING), ("assignee.id", ASCENDING), ("box", ASCENDING), *page],
-            partialFilterExpression={"assignee.id": {"$exists": True}},
-            name="mine",
-        )
-        await self._conversations.create_index(
-            [("tenant_id", ASCENDING), ("channel_id", ASCENDING)],
-            partialFilterExpression={"unanswered": True},
-            name="unanswered",
-        )
-        await self._messages.create_index(
-            [(name, ASCENDING) for name in ("tenant_id", "conversation_id", "pos_at", "n")], name="dialogue"
-        )
-        await self._messages.create_index(
-            [("tenant_id", ASCENDING), ("body.attachments.id", ASCENDING)],
-            # Most messages have no file; the index must not cost them anything.
-            partialFilterExpression={"body.attachments.id": {"$exists": True}},
-            name="files",
-        )
-        await self._messages.create_index(
-            [("conversation_id", ASCENDING), ("provider_ids", ASCENDING)],
-            partialFilterExpression={"direction": "out"},
-            name="ours",
-        )
+        await self.projections.prepare()
         await self._quarantine.create_index([("at", DESCENDING)], name="newest")
-
-    # ------------------------------------------------------------ the log
 
     async def insert_commits(self, commits: Sequence[Commit]) -> set[Key]:
         """Append to the log. Returns the conversations whose commit lost the race or repeats something."""
@@ -132,7 +77,7 @@ class Store:
         except BulkWriteError as exc:
             return {
                 Key(commits[index].tenant_id, commits[index].conversation_id)
-                for index in _duplicates(exc, "commits")
+                for index in duplicates(exc, "commits")
             }
         return set()
 
@@ -259,7 +204,7 @@ class Store:
                 Key(row["_id"]["tenant_id"], row["_id"]["conversation_id"]): row["v"]
                 for row in await read_all(heads)
             }
-            projected = await self.versions(versions)
+            projected = await self.projections.versions(versions)
             behind += [key for key, v in versions.items() if projected.get(key, 0) < v]
         return behind
 
@@ -276,202 +221,6 @@ class Store:
         async for row in rows:
             yield Key(row["tenant_id"], row["conversation_id"])
 
-    async def conversations_without_log(self) -> list[Key]:
-        """Projected conversations nothing was ever said in, for the rebuild: there must be none."""
-        rows = self._conversations.aggregate(
-            [
-                {
-                    "$lookup": {
-                        "from": self._commits.name,
-                        "let": {"id": "$_id"},
-                        "pipeline": [
-                            {"$match": {"$expr": {"$eq": ["$conversation_id", "$$id"]}, "v": 1}},
-                            {"$limit": 1},
-                            {"$project": {"_id": 1}},
-                        ],
-                        "as": "first",
-                    }
-                },
-                {"$match": {"first": []}},
-                {"$project": {"tenant_id": 1}},
-            ]
-        )
-        return [Key(row["tenant_id"], row["_id"]) for row in await read_all(rows)]
-
-    # ------------------------------------------------------------ projections
-
-    async def states(self, keys: Collection[Key]) -> dict[Key, State]:
-        """The projected conversations, without messages in hand; unknown ones are absent."""
-        if not keys:
-            return {}
-        cursor = self._conversations.find(
-            {
-                "_id": {"$in": [key.conversation_id for key in keys]},
-                "tenant_id": {"$in": sorted({key.tenant_id for key in keys})},
-            }
-        )
-        states = [state_of(document) for document in await read_all(cursor)]
-        return {Key(state.tenant_id, state.id): state for state in states}
-
-    async def versions(self, keys: Collection[Key]) -> dict[Key, int]:
-        """How far conversations are projected."""
-        found: dict[Key, int] = {}
-        every = list(keys)
-        for start in range(0, len(every), CHUNK):
-            chunk = every[start : start + CHUNK]
-            cursor = self._conversations.find(
-                {"_id": {"$in": [key.conversation_id for key in chunk]}}, {"v": 1, "tenant_id": 1}
-            )
-            for row in await read_all(cursor):
-                found[Key(row["tenant_id"], row["_id"])] = row["v"]
-        return found
-
-    async def messages(self, tenants: Collection[str], ids: Collection[str]) -> list[Message]:
-        """Projected messages by id; unknown ones are absent."""
-        if not ids:
-            return []
-        cursor = self._messages.find({"_id": {"$in": sorted(ids)}, "tenant_id": {"$in": sorted(tenants)}})
-        return [message_of(document) for document in await read_all(cursor)]
-
-    async def message_with_file(self, tenant_id: str, attachment_id: str) -> Message | None:
-        """The projected message a file belongs to."""
-        found = await self._messages.find_one({"tenant_id": tenant_id, "body.attachments.id": attachment_id})
-        return None if found is None else message_of(found)
-
-    async def our_messages(self, wanted: Mapping[Key, Collection[str]]) -> list[Message]:
-        """Projected answers by the provider's ids, per conversation."""
-        if not wanted:
-            return []
-        cursor = self._messages.find(
-            {
-                "tenant_id": {"$in": sorted({key.tenant_id for key in wanted})},
-                "direction": "out",
-                "$or": [
-                    {
-                        "conversation_id": key.conversation_id,
-                        "provider_ids": {"$in": sorted(ids)},
-                        "direction": "out",
-                    }
-                    for key, ids in wanted.items()
-                ],
-            }
-        )
-        return [message_of(document) for document in await read_all(cursor)]
-
-    async def project_messages(self, created: Sequence[Message], changed: Sequence[Message]) -> None:
-        """Write messages; one that is there in this revision or a later one stays."""
-        operations: list[InsertOne[Document] | ReplaceOne[Document]] = [
-            InsertOne(message_document(message)) for message in created
-        ]
-        operations += [_replace_message(message) for message in changed]
-        refused = await self._bulk(self._messages, operations)
-        again = [created[index] for index in refused if index < len(created)]
-        if again:
-            await self._bulk(self._messages, [_replace_message(message) for message in again])
-
-    async def project_states(self, states: Sequence[tuple[int, State]]) -> set[Key]:
-        """Write conversations, each after the projected version it follows.
-
-        Returns those whose projection was not at that version: somebody else projected, or the server
-        lost a write. They must be read and relayed again.
-        """
-        operations: list[InsertOne[Document] | ReplaceOne[Document]] = []
-        for before, state in states:
-            document = state_document(state)
-            if before == 0:
-                operations.append(InsertOne(document))
-            else:
-                operations.append(ReplaceOne({"_id": state.id, "v": before}, document))
-        if not operations:
-            return set()
-        try:
-            result = await self._conversations.bulk_write(operations, ordered=False)
-            done = result.inserted_count + result.matched_count
-        except BulkWriteError as exc:
-            _duplicates(exc, "conversations")
-            done = exc.details["nInserted"] + exc.details["nMatched"]
-        if done == len(operations):
-            return set()
-        wanted = {Key(state.tenant_id, state.id): state.v for _, state in states}
-        projected = await self.versions(wanted)
-        return {key for key, v in wanted.items() if projected.get(key, 0) < v}
-
-    async def replace_projection(self, state: State, messages: Sequence[Message]) -> None:
-        """Write a conversation and exactly these messages, whatever was there: the repair of the rebuild."""
-        ids = [message.id for message in messages]
-        for start in range(0, len(messages), CHUNK):
-            await self._bulk(
-                self._messages,
-                [
-                    ReplaceOne({"_id": message.id}, message_document(message), upsert=True)
-                    for message in messages[start : start + CHUNK]
-                ],
-            )
-        await self._messages.delete_many(
-            {"tenant_id": state.tenant_id, "conversation_id": state.id, "_id": {"$nin": ids}}
-        )
-        await self._conversations.replace_one({"_id": state.id}, state_document(state), upsert=True)
-
-    async def projection(self, key: Key) -> tuple[Document | None, list[Document]]:
-        """The stored documents of one conversation, for the rebuild's comparison."""
-        conversation = await self._conversations.find_one(
-            {"_id": key.conversation_id, "tenant_id": key.tenant_id}
-        )
-        cursor = self._messages.find({"tenant_id": key.tenant_id, "conversation_id": key.conversation_id})
-        return conversation, await read_all(cursor)
-
-    async def _bulk(
-        self, collection: Any, operations: Sequence[InsertOne[Document] | ReplaceOne[Document]]
-    ) -> list[int]:
-        if not operations:
-            return []
-        try:
-            await collection.bulk_write(operations, ordered=False)
-        except BulkWriteError as exc:
-            return _duplicates(exc, collection.name)
-        return []
-
-    async def answers_after(self, key: Key, n: int, limit: int) -> list[Message]:
-        """Messages of ours with a higher `n`: what an author had not seen."""
-        cursor = (
-            self._messages.find(
-                {
-                    "tenant_id": key.tenant_id,
-                    "conversation_id": key.conversation_id,
-                    "direction": "out",
-                    "n": {"$gt": n},
-                }
-            )
-            .sort([("pos_at", DESCENDING), ("n", DESCENDING)])
-            .limit(limit)
-        )
-        return [message_of(document) for document in reversed(await read_all(cursor))]
-
-    # ------------------------------------------------------------ singles
-
-    async def take_numbers(self, tenant_id: str, count: int) -> range:
-        """A block of numbers for requests; they rise, nobody else gets the same."""
-        document = await self._counters.find_one_and_update(
-            {"_id": f"requests:{tenant_id}"},
-            {"$inc": {"taken": count}, "$setOnInsert": {"tenant_id": tenant_id}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        taken = int(document["taken"])
-        return range(taken - count + 1, taken + 1)
-
-    async def epoch(self) -> str | None:
-        found = await self._live.find_one({"_id": "live"})
-        return None if found is None else str(found["epoch"])
-
-    async def change_epoch(self, old: str | None, new: str) -> str:
-        """Set the epoch if it is still `old`; returns the one that counts now."""
-        with contextlib.suppress(DuplicateKeyError):  # somebody else was faster: theirs counts
-            await self._live.update_one({"_id": "live", "epoch": old}, {"$set": {"epoch": new}}, upsert=True)
-        current = await self.epoch()
-        assert current is not None
-        return current
-
     async def quarantine(self, document: Document) -> None:
         """Keep a delivery nobody could handle."""
         await self._quarantine.update_one(
@@ -485,44 +234,6 @@ class Store:
         return str(version.get("processId", hello.get("electionId", "")))
 
 
-class RequestNumbers:
-    """Numbers for requests, taken in blocks so that opening one costs no query."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._free: dict[str, deque[int]] = {}
-
-    async def ensure(self, tenant_id: str, count: int) -> None:
-        """See to it that `count` numbers can be taken."""
-        free = self._free.setdefault(tenant_id, deque())
-        while len(free) < count:
-            free.extend(await self._store.take_numbers(tenant_id, max(NUMBER_BLOCK, count)))
-
-    def next(self, tenant_id: str) -> int:
-        """The number the next request gets; it stays free until used."""
-        return self._free[tenant_id][0]
-
-    def use(self, tenant_id: str, events: Iterable[Event]) -> None:
-        """Strike off the number if these events opened a request with it."""
-        if any(isinstance(event, RequestOpened) for event in events):
-            self._free[tenant_id].popleft()
-
-
-def _replace_message(message: Message) -> ReplaceOne[Document]:
-    # With a newer revision there, the upsert tries to insert and is refused: just what we want.
-    return ReplaceOne(
-        {"_id": message.id, "rev": {"$lt": message.rev}}, message_document(message), upsert=True
-    )
-
-
-def _duplicates(error: BulkWriteError, collection: str) -> list[int]:
-    """The places of refused duplicates; any other failure means the store is not well."""
-    errors = error.details.get("writeErrors", [])
-    if error.details.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in errors):
-        raise StoreUnavailable(f"{collection}: a bulk write was not confirmed") from error
-    return [int(one["index"]) for one in errors]
-
-
 def _without_gap(commits: list[Commit], after: int) -> list[Commit]:
     """In order, up to the first gap: a scan beside inserts may see a commit and not the one before it."""
     commits.sort(key=lambda commit: commit.v)
@@ -530,9 +241,3 @@ def _without_gap(commits: list[Commit], after: int) -> list[Commit]:
         if commit.v != after + 1 + index:
             return commits[:index]
     return commits
-
-
-async def read_all(cursor: Any) -> list[Document]:
-    """Everything a cursor has."""
-    rows: list[Document] = await cursor.to_list(None)
-    return rows

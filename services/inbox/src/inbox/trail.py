@@ -15,6 +15,7 @@ from inbox.domain import (
     Commit,
     ContactBlocked,
     DeliveryChanged,
+    EchoReplaced,
     Edited,
     Event,
     FateDecided,
@@ -80,13 +81,15 @@ def _words(  # noqa: PLR0911, PLR0912  # one line per event
         case MessageCame():
             return None, event.contact.name, "Надійшло від клієнта."
         case Edited():
-            return None, None, "Клієнт змінив повідомлення."
+            return None, None, "Змінено в месенджері."
         case AnswerOrdered():
             return MessageState.QUEUED, event.author.name, "Прийнято до надсилання."
         case AnswerEchoed():
             is_bot = event.author.kind is AuthorKind.BOT
             text = "Надіслано ботом." if is_bot else "Написано в самому месенджері, не у вікні."
             return MessageState.SENT, event.author.name, text
+        case EchoReplaced():
+            return None, None, "Це відповідь, надіслана звідси: її показано один раз."
         case AnswerReordered():
             return MessageState.QUEUED, event.by.name, f"Надсилається ще раз, спроба {event.attempt}."
         case DeliveryChanged():

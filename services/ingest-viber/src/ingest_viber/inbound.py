@@ -269,7 +269,8 @@ _TRANSLATORS: dict[str, Callable[[_Callback], Parsed]] = {
     "delivered": _to_receipt,
     "seen": _to_receipt,
     "failed": _to_receipt,
-    "webhook": _counted("webhook"),
+    # May come unsigned: anybody could fill the journal with it.
+    "webhook": lambda _: Parsed(counted=("webhook",), is_kept=False),
     "client_status": _counted("client_status"),
 }
 

@@ -37,7 +37,8 @@ class StatusRow:
 def token_refused(reason: str) -> Exception:
     """The token does not work (any more)."""
     return CredentialsInvalid(
-        f"Viber не приймає токен бота ({reason}). Візьміть чинний у налаштуваннях бота й збережіть канал."
+        f"Viber не приймає токен бота ({reason}). "
+        "Візьміть чинний у налаштуваннях бота й замініть ключ каналу."
     )
 
 
@@ -47,7 +48,7 @@ def _bad_webhook(reason: str) -> Exception:
     return MessageRejected(
         FailureCode.REJECTED,
         f"Viber не зміг перевірити адресу вебхука{told}. Потрібна публічна https-адреса з чинним "
-        "сертифікатом: перевірте проксі й збережіть канал ще раз.",
+        "сертифікатом: перевірте проксі й підключіть канал знову.",
     )
 
 
@@ -82,7 +83,7 @@ def _webhook_lost(_reason: str) -> Exception:
     # Tried again with a growing pause; the watch of the accounts sees the same and registers anew.
     return ProviderUnavailable(
         "the bot has no webhook",
-        problem="Вебхук бота знято. Збережіть канал ще раз.",
+        problem="Вебхук бота знято. Підключіть канал знову.",
     )
 
 

@@ -6,9 +6,9 @@ from ingest_viber.client import AccountInfo
 from ingest_viber.payloads import EVENT_TYPES
 from msgkit.connector.contract import ConnectionReport
 
-_NO_WEBHOOK = "Вебхук не встановлено. Збережіть канал ще раз."
-_OTHER_WEBHOOK = "Вебхук цього бота веде до іншої системи. Вимкніть її або збережіть канал ще раз."
-_FEWER_EVENTS = "Viber надсилає не всі події цього бота. Збережіть канал ще раз."
+_NO_WEBHOOK = "Вебхук не встановлено. Підключіть канал знову."
+_OTHER_WEBHOOK = "Вебхук цього бота веде до іншої системи. Вимкніть її або підключіть канал знову."
+_FEWER_EVENTS = "Viber надсилає не всі події цього бота. Підключіть канал знову."
 
 
 def to_report(info: AccountInfo, webhook_url: str) -> ConnectionReport:

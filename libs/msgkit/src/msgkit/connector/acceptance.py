@@ -77,7 +77,7 @@ class Acceptance:
         """
         parsed = self._parse(request, account)
         messages = [_outgoing(event) for event in parsed.events]
-        if not _travels_whole(parsed.events, request.body):
+        if parsed.is_kept and not _travels_whole(parsed.events, request.body):
             messages.append(_journal_entry(request, account))
         try:
             await self._road.publish_all(messages, timeout_s=CONFIRM_SECONDS)

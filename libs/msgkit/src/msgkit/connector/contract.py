@@ -87,7 +87,8 @@ class Parsed:
     `counted` names what is known and not a message. `quarantine` is the reason to keep the raw body for a
     person, if a part of it could not be understood. `reply` is the body the messenger wants back.
     `acknowledge` goes to `Acknowledges.acknowledge`, one by one, once all of this is durable. `receipts`
-    need the ability `receipts` in the manifest.
+    need the ability `receipts` in the manifest. `is_kept` is False for what says nothing and may come from
+    anybody, e.g. an unsigned check of the address: nothing of it is written anywhere.
     """
 
     events: tuple[InboundEvent, ...] = ()
@@ -96,6 +97,7 @@ class Parsed:
     reply: bytes = b""
     acknowledge: tuple[str, ...] = ()
     receipts: tuple[ProviderReceipt, ...] = ()
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
             drainer=drainer,
             membership=membership,
             declare=declare,
+            quarantine=quarantine,
         )
         if has_spool
         else None

@@ -1,4 +1,4 @@
-"""What could not be understood, kept for a person: raw webhooks and orders, with the reason."""
+"""What could not be handled, kept for a person: webhooks, orders, messages no queue takes, and why."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from hashlib import sha256
 from msgkit.connector.contract import Account
 from msgkit.connector.reach import store_reached
 from msgkit.runtime import metrics
+from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import Database
@@ -38,12 +39,14 @@ class Quarantine:
         Raises:
             StoreUnavailable: MongoDB does not answer; then the webhook must not be answered 200.
         """
-        await self._keep(
+        is_new = await self._keep(
             {"channel_id": account.channel_id, "tenant_id": account.tenant_id, "kind": account.kind},
             source="webhook",
             body=body,
             reason=reason,
         )
+        if is_new:
+            metrics.quarantine_total.labels(service=self._service).inc()
         log.error("webhook_quarantined", channel_id=account.channel_id, reason=reason)
 
     async def keep_delivery(self, delivery: Delivery, reason: str) -> None:
@@ -55,7 +58,30 @@ class Quarantine:
         where = {"channel_id": None, "tenant_id": None, "kind": None, "event_id": delivery.event_id}
         await self._keep(where, source=delivery.type or "order", body=delivery.body, reason=reason)
 
-    async def _keep(self, where: dict[str, str | None], *, source: str, body: bytes, reason: str) -> None:
+    async def keep_message(self, message: Outgoing, kind: str, reason: str) -> None:
+        """Keep a message of ours that no queue takes, with all that publishing it needs.
+
+        Args:
+            kind: of the messenger it came from.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        where = {
+            "channel_id": None,
+            "tenant_id": None,
+            "kind": kind,
+            "event_id": message.event_id,
+            "exchange": message.exchange,
+            "routing_key": message.routing_key,
+            "traceparent": message.traceparent,
+        }
+        if await self._keep(where, source=message.type, body=message.body, reason=reason):
+            metrics.quarantine_total.labels(service=self._service).inc()
+        log.critical("message_quarantined", event_id=message.event_id, kind=kind, reason=reason)
+
+    async def _keep(self, where: dict[str, str | None], *, source: str, body: bytes, reason: str) -> bool:
+        """Whether it is new."""
         key = sha256(f"{where['channel_id']}\x1f{source}\x1f".encode() + body).hexdigest()
         with store_reached("quarantine"):
             result = await self._kept.update_one(
@@ -72,5 +98,4 @@ class Quarantine:
                 },
                 upsert=True,
             )
-        if result.upserted_id is not None and source == "webhook":
-            metrics.quarantine_total.labels(service=self._service).inc()
+        return result.upserted_id is not None

@@ -111,18 +111,22 @@ class Receipts:
             found = await self._parked.find({"_id": {"$in": wanted}}).sort("happened_at", 1).to_list(None)
         for document in found:
             if await self._placed(_receipt(document)):
+                await self._forget(document["_id"])
                 self._count(document["state"], "placed_later")
 
     async def _take(self, account: Account, receipt: ProviderReceipt) -> None:
         if await self._placed(receipt):
             self._count(receipt.state, "placed")
             return
-        await self._park(account, receipt)
+        parked_id = await self._park(account, receipt)
         # It may have ended between the look and the parking.
-        outcome = "placed" if await self._placed(receipt) else "parked"
-        self._count(receipt.state, outcome)
+        if await self._placed(receipt):
+            await self._forget(parked_id)
+            self._count(receipt.state, "placed")
+        else:
+            self._count(receipt.state, "parked")
 
-    async def _park(self, account: Account, receipt: ProviderReceipt) -> None:
+    async def _park(self, account: Account, receipt: ProviderReceipt) -> str:
         now = self._clock()
         failure = receipt.failure
         fields: Document = {
@@ -140,6 +144,12 @@ class Receipts:
         parked_id = _parked_id(receipt.conversation_id, receipt.provider_id, receipt.state)
         with store_reached("parked_statuses"):
             await self._parked.update_one({"_id": parked_id}, {"$setOnInsert": fields}, upsert=True)
+        return parked_id
+
+    async def _forget(self, parked_id: str) -> None:
+        """It did its work, and that is written: placing it again with every later report would be in vain."""
+        with store_reached("parked_statuses"):
+            await self._parked.delete_one({"_id": parked_id})
 
     async def _placed(self, receipt: ProviderReceipt) -> bool:
         """Let the receipt work on the send that has its id; False if none that ended has it.
@@ -254,8 +264,8 @@ def risen(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | None:
     """What a receipt of one of its ids changes in a send that has ended; None: nothing.
 
     Each id rises by itself. The message is delivered or read when all its ids are; it is refused when one of
-    them is. While the messenger has not taken every part, as with `unknown` and `failed`, no receipt of a
-    part makes the message delivered.
+    them is, and reading a later part does not show the refused one. While the messenger has not taken every
+    part, as with `unknown` and `failed`, no receipt of a part makes the message delivered.
 
     Args:
         send: the document of the send.
@@ -282,6 +292,9 @@ def _rise(send: Mapping[str, Any], touched: Sequence[str], receipt: ProviderRece
     before = dict(marks)
     for provider_id in touched:
         fresh = _mark(provider_id, receipt)
+        is_its_own = provider_id == receipt.provider_id
+        if not is_its_own and _mark_rank(marks.get(provider_id)) == LATE_REFUSAL_RANK:
+            continue  # only a receipt of its own proves a refusal wrong
         if _mark_rank(fresh) > _mark_rank(marks.get(provider_id)):
             marks[provider_id] = fresh
     if marks == before:

@@ -66,6 +66,8 @@ RELOAD_S = 5.0
 REPORTS_AT_ONCE = 100
 REPORTS_KEPT = 2_000
 REPORT_SWEEP = timedelta(seconds=2)
+REPORT_SWEEP_BATCHES = 20
+"""Of one sweep; those that come in meanwhile wait no longer than these take."""
 _STORE_PAUSE_S = 0.5
 _BROKEN_PAUSE = timedelta(seconds=30)
 
@@ -547,16 +549,20 @@ class SendLoop:
         return taken
 
     async def _sweep_reports(self) -> None:
-        try:
-            due = await self._sends.due_reports(self._membership.owned, REPORT_SWEEP, REPORTS_AT_ONCE)
-        except StoreUnavailable as exc:
-            log.warning("reports_not_read", reason=str(exc))
-            return
-        await self._publish_reports(due)
+        """Publish what nobody published: after an outage that is everything since it began."""
+        for _ in range(REPORT_SWEEP_BATCHES):
+            try:
+                due = await self._sends.due_reports(self._membership.owned, REPORT_SWEEP, REPORTS_AT_ONCE)
+            except StoreUnavailable as exc:
+                log.warning("reports_not_read", reason=str(exc))
+                return
+            if not await self._publish_reports(due) or len(due) < REPORTS_AT_ONCE:
+                return
 
-    async def _publish_reports(self, reports: list[tuple[str, Outgoing]]) -> None:
+    async def _publish_reports(self, reports: list[tuple[str, Outgoing]]) -> bool:
+        """Whether all of them are confirmed, and that is written."""
         if not reports:
-            return
+            return True
         try:
             await self._publisher.publish_all([outgoing for _, outgoing in reports])
             if self._receipts is not None:
@@ -564,6 +570,8 @@ class SendLoop:
             await self._sends.reported(reports)
         except (PublishUnknown, PublishUnroutable, StoreUnavailable) as exc:
             log.warning("reports_not_confirmed", count=len(reports), reason=str(exc))
+            return False
+        return True
 
 
 def _unplanned(send: Send, exc: Exception) -> Outcome:

@@ -4,7 +4,8 @@ While a partition has rows here, everybody appends to it and nobody publishes pa
 partition publishes its rows in order, with confirms, and deletes them. A crash between the two publishes the
 same event ids again. Appending is always right, so who has just seen the broker fail does not ask it again
 before it is known to be back. What two callers bring at the same moment has no order; what is brought after
-the other was accepted comes after it.
+the other was accepted comes after it. What no queue takes is tried alone, then put into quarantine: it holds
+nobody.
 """
 
 from __future__ import annotations
@@ -12,14 +13,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.reach import store_reached
 from msgkit.contracts import topology
 from msgkit.contracts.ids import PARTITIONS, partition_of
 from msgkit.runtime import metrics
-from msgkit.runtime.bus import AMQP_ERRORS, Outgoing, Publisher, PublishUnknown, PublishUnroutable
+from msgkit.runtime.bus import (
+    AMQP_ERRORS,
+    Outgoing,
+    Publisher,
+    PublishUnknown,
+    PublishUnroutable,
+    TopologyMismatch,
+)
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.membership import Membership
@@ -31,10 +41,17 @@ CONFIRM_SECONDS = 2.0
 """How long the first webhooks of an outage wait for the broker; those after them do not ask it."""
 STORE_SECONDS = 4.0
 """The messenger waits for our 200 meanwhile."""
+BACK_SECONDS = 10.0
+"""How long the queues and one confirm may take before the broker counts as still away."""
+DRAIN_SECONDS = 8.0
+"""How long our end waits for what is in hand: a broker that fell silent confirms nothing."""
 LOOK_SECONDS = 0.5
 """How often the owner looks for rows others appended, and everybody whether the broker is back."""
 ROWS_AT_ONCE = 100
 BYTES_AT_ONCE = 4 * 1024 * 1024
+UNROUTABLE_TRIES = 5
+"""So often a row is tried whose message no queue takes, each time after the queues were declared anew."""
+UNROUTABLE_PAUSE_SECONDS = 1.0
 MEASURE_SECONDS = 5.0
 OLD_AFTER = timedelta(minutes=5)
 """A row that waits longer is worth waking somebody: the broker is away, or refuses what is ours."""
@@ -45,7 +62,8 @@ _NOBODY = Outgoing(
 )
 """A question to the broker: confirmed and thrown away, as no queue has this name."""
 _NOT_TAKEN: tuple[type[Exception], ...] = (PublishUnknown, PublishUnroutable)
-_AWAY: tuple[type[Exception], ...] = (*AMQP_ERRORS, *_NOT_TAKEN)
+_AWAY: tuple[type[Exception], ...] = (*AMQP_ERRORS, *_NOT_TAKEN, TopologyMismatch)
+"""With other queues than ours it may as well be away: what comes in is kept all the same."""
 
 
 class Spool:
@@ -63,6 +81,7 @@ class Spool:
         drainer: Publisher,
         membership: Membership,
         declare: Callable[[], Awaitable[None]],
+        quarantine: Quarantine,
         clock: Clock = utc_now,
     ) -> None:
         """
@@ -71,6 +90,7 @@ class Spool:
             publisher: for what comes in now.
             drainer: for what waited; a connection of its own.
             declare: declares the topology; it raises AMQP_ERRORS while the broker is away.
+            quarantine: for what no queue takes.
         """
         self._rows = database["spool"]
         self._positions = database["spool_positions"]
@@ -79,12 +99,15 @@ class Spool:
         self._drainer = drainer
         self._membership = membership
         self._declare = declare
+        self._quarantine = quarantine
         self._clock = clock
         self._is_away = True
         """Until the broker has confirmed something: we may start before it does."""
         self._wake = asyncio.Event()
         self._draining = False
         self._drained = asyncio.Event()
+        self._rests_until: dict[int, float] = {}
+        """Partitions whose first row no queue took just now; monotonic seconds."""
         self._measured_at = 0.0
         self._alarmed_at = float("-inf")
 
@@ -203,13 +226,19 @@ class Spool:
         """Finish the rows in hand; what is left waits for another replica, or for our return."""
         self._draining = True
         self._wake.set()
-        await self._drained.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._drained.wait()
 
     async def _is_back(self) -> bool:
         """Whether the broker takes messages again. It may have come back empty, so the queues first."""
         try:
-            await self._declare()
-            await self._publisher.publish(_NOBODY)
+            async with asyncio.timeout(BACK_SECONDS):
+                await self._declare()
+                await self._publisher.publish(_NOBODY)
+        except TopologyMismatch as exc:
+            log.critical("broker_has_other_queues", kind=self._kind, reason=str(exc))
+            return False
         except _AWAY as exc:
             log.debug("broker_still_away", reason=type(exc).__name__)
             return False
@@ -220,13 +249,16 @@ class Spool:
     def _lost(self, exc: Exception) -> None:
         if not self._is_away:
             self._is_away = True
-            log.error("webhooks_go_to_the_spool", kind=self._kind, reason=str(exc))
+            reason = str(exc) if isinstance(exc, _NOT_TAKEN) else type(exc).__name__
+            log.error("webhooks_go_to_the_spool", kind=self._kind, reason=reason)
 
     async def _drain_owned(self) -> None:
         with store_reached("spool"):
             waiting: list[int] = await self._rows.distinct(
                 "partition", {"partition": {"$in": sorted(self._membership.owned)}}
             )
+        now = time.monotonic()
+        waiting = [partition for partition in waiting if self._rests_until.get(partition, now) <= now]
         if waiting:
             async with asyncio.TaskGroup() as tasks:
                 for partition in waiting:
@@ -240,16 +272,63 @@ class Spool:
                 rows = await self._first_rows(partition)
                 if not rows:
                     break
-                await self._drainer.publish_all([message for row in rows for message in _messages(row)])
-                # A crash here publishes them again, with the same event ids.
-                await self._forget(rows)
+                if await self._published(rows):
+                    # A crash here publishes them again, with the same event ids.
+                    await self._forget(rows)
+                elif not await self._drain_singly(rows):
+                    self._rests_until[partition] = time.monotonic() + UNROUTABLE_PAUSE_SECONDS
+                    break
                 count += len(rows)
-        except _NOT_TAKEN as exc:
+        except _AWAY as exc:
             self._lost(exc)
         except StoreUnavailable as exc:
             log.warning("spool_not_read", reason=str(exc))
         if count:
             log.info("spool_drained", kind=self._kind, partition=partition, rows=count)
+
+    async def _published(self, rows: Sequence[Document]) -> bool:
+        """Publish them together; False: not tried, or in vain, because of one that no queue takes."""
+        if any("tries" in row for row in rows):
+            return False  # those behind it would be published again with each of its tries
+        try:
+            await self._drainer.publish_all([message for row in rows for message in _messages(row)])
+        except PublishUnroutable:
+            return False
+        return True
+
+    async def _drain_singly(self, rows: Sequence[Document]) -> bool:
+        """Publish row by row, since one of them no queue takes; False: it is tried again a little later.
+
+        Raises:
+            PublishUnknown, AMQP_ERRORS: the broker is away.
+            StoreUnavailable: MongoDB does not answer.
+        """
+        async with asyncio.timeout(BACK_SECONDS):
+            await self._declare()  # a queue may be missing; the others need not suffer for that
+        for row in rows:
+            if self._draining:
+                return False
+            refused = []
+            for message in _messages(row):
+                try:
+                    await self._drainer.publish(message)
+                except PublishUnroutable as exc:
+                    refused.append((message, exc))
+            if refused and not await self._is_given_up(row):
+                log.error("spool_row_unroutable", kind=self._kind, reason=str(refused[0][1]))
+                return False
+            for message, reason in refused:
+                await self._quarantine.keep_message(message, self._kind, str(reason))
+            await self._forget((row,))
+        return True
+
+    async def _is_given_up(self, row: Document) -> bool:
+        """Count a try; whether it was the last one. Written down, so that a restart does not begin anew."""
+        with store_reached("spool"):
+            counted: Document | None = await self._rows.find_one_and_update(
+                {"_id": row["_id"]}, {"$inc": {"tries": 1}}, return_document=ReturnDocument.AFTER
+            )
+        return counted is not None and bool(counted["tries"] >= UNROUTABLE_TRIES)
 
     async def _first_rows(self, partition: int) -> list[Document]:
         rows: list[Document] = []

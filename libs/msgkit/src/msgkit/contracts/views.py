@@ -171,6 +171,8 @@ class MessageView(Frozen):
     edited: bool = False
     versions: tuple[MessageVersion, ...] = ()
     deleted: bool = False
+    replaced_by: str | None = None
+    """It seemed to be typed elsewhere and turned out to be that answer: only that one is to be shown."""
     rev: int
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import httpx2
 
+from msgkit.runtime.tokens import ServiceTokens
 from msgkit.testing.system import System
 from msgkit.testing.window import Window
 
@@ -79,6 +81,24 @@ class Desk:
     async def message(self, text: str, seconds: float = 15) -> Json:
         found = await until(lambda: self.find(text), seconds)
         return dict(found)
+
+
+async def answer_as_a_service(
+    system: System, conversation: str, text: str, buttons: list[list[dict[str, str]]]
+) -> None:
+    """An answer with buttons to a dialogue of the salon, over the internal road that services have."""
+    environment = system.parts["gateway"].environment
+    keys = json.loads(environment["ROZMOVA_SERVICE_PUBLIC_KEYS"])
+    token = ServiceTokens("gateway", environment["ROZMOVA_SERVICE_KEY"], keys).issue(
+        "inbox", tenant_id="salon", user_id="u-olena", user_name="Олена", roles=("admin",)
+    )
+    async with httpx2.AsyncClient(base_url=system.internal_url("inbox"), timeout=30) as inbox:
+        answer = await inbox.post(
+            f"/internal/conversations/{conversation}/messages",
+            json={"client_msg_id": new_client(), "text": text, "buttons": buttons},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+    assert answer.status_code == 202, answer.text
 
 
 async def until(true: Callable[[], Any], seconds: float = 15) -> Any:

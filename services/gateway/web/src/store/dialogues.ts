@@ -82,6 +82,10 @@ export class Dialogues {
     const { items } = dialogue
     const at = items.findLastIndex((known) => known.id === message.id)
     const known = items[at]
+    if (message.replaced_by) {
+      if (known) this.#set(id, { ...dialogue, items: items.toSpliced(at, 1) })
+      return
+    }
     if (known) {
       if (message.rev <= known.rev) return
       const next = items.with(at, message)

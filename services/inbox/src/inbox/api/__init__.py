@@ -18,9 +18,9 @@ from inbox.api.reading import dialogues, pieces
 from inbox.conversations import Conversations, NotFound
 from inbox.desk import ChannelDesk
 from inbox.lists import Lists
+from inbox.live_epoch import LiveEpoch
 from inbox.marks import Marks
 from inbox.messages import Messages
-from inbox.relay import LiveEpoch
 from inbox.store import STORE_TROUBLE
 from msgkit.runtime.bus import AMQP_ERRORS, PublishUnknown
 from msgkit.runtime.problems import Problem

@@ -11,7 +11,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from inbox.channels import ChannelRecord, ChannelStore
-from inbox.store import Key
+from inbox.projections import Key
 from msgkit.contracts.access import allowed_channels
 from msgkit.runtime.problems import Problem
 from msgkit.runtime.tokens import Caller

@@ -6,7 +6,7 @@ No `from __future__ import annotations` here: FastAPI must see the dependencies 
 from fastapi import APIRouter, Depends
 
 from inbox.api.doors import Doorkeeper
-from inbox.relay import LiveEpoch
+from inbox.live_epoch import LiveEpoch
 from msgkit.contracts import internal_api
 
 

@@ -15,7 +15,7 @@ from inbox.api.doors import Viewer
 from inbox.api.shown import shown
 from inbox.domain import Message, State
 from inbox.lists import Lists, Position
-from inbox.store import Key
+from inbox.projections import Key
 from msgkit.contracts.internal_api import MessagesPage
 from msgkit.runtime.problems import Problem
 
@@ -59,6 +59,8 @@ class Pages:
         self._key = key
         self._newer = newer
         self._limit = limit
+        # The projection may show these still, so a page must have room for them.
+        self._replaced = sum(message.replaced_by is not None for message in newer.values())
 
     async def before(self, anchor_id: str | None) -> MessagesPage:
         anchor = None if anchor_id is None else await self._anchor(anchor_id)
@@ -87,9 +89,8 @@ class Pages:
         return found
 
     async def _before(self, anchor: Position | None, limit: int) -> tuple[list[Message], bool]:
-        stored = await self._lists.page_before(self._key, anchor, limit + 1)
-        is_full = len(stored) > limit
-        oldest = _position(stored[0]) if is_full else None
+        stored = await self._lists.page_before(self._key, anchor, limit + 1 + self._replaced)
+        oldest = _position(stored[0]) if len(stored) > limit + self._replaced else None
         items = self._merged(
             stored,
             lambda at: (anchor is None or at < anchor) and (oldest is None or at > oldest),
@@ -97,15 +98,15 @@ class Pages:
         return items[-limit:], len(items) > limit
 
     async def _after(self, anchor: Position, limit: int) -> tuple[list[Message], bool]:
-        stored = await self._lists.page_after(self._key, anchor, limit + 1)
-        newest = _position(stored[-1]) if len(stored) > limit else None
+        stored = await self._lists.page_after(self._key, anchor, limit + 1 + self._replaced)
+        newest = _position(stored[-1]) if len(stored) > limit + self._replaced else None
         items = self._merged(stored, lambda at: at > anchor and (newest is None or at < newest))
         return items[:limit], len(items) > limit
 
     def _merged(self, stored: Sequence[Message], within: Callable[[Position], bool]) -> list[Message]:
         merged = {message.id: self._newer.get(message.id, message) for message in stored}
         merged |= {id_: message for id_, message in self._newer.items() if within(_position(message))}
-        return sorted(merged.values(), key=_position)
+        return sorted((one for one in merged.values() if one.replaced_by is None), key=_position)
 
 
 def _position(message: Message) -> Position:

@@ -13,8 +13,8 @@ from inbox.api.shown import counters_of, row_with_mark, viewer_row
 from inbox.channels import ChannelStore
 from inbox.conversations import Conversations, NotFound
 from inbox.lists import Lists, RowsQuery
+from inbox.live_epoch import LiveEpoch
 from inbox.messages import Messages
-from inbox.relay import LiveEpoch
 from msgkit.contracts.internal_api import MediaRecord, MessagesPage, Overview, RowsPage, Trail
 from msgkit.contracts.views import Counters, RequestRef, ViewerRow
 from msgkit.contracts.words import AttachmentState, ChatList

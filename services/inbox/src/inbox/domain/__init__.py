@@ -51,6 +51,7 @@ from inbox.domain.events import (
     ContactBlocked,
     DeliveryChanged,
     EchoParked,
+    EchoReplaced,
     Edited,
     EditParked,
     Event,
@@ -62,7 +63,7 @@ from inbox.domain.events import (
     SendsCancelled,
     TakenOver,
 )
-from inbox.domain.places import BLOCKED_LINE
+from inbox.domain.places import BLOCKED_LINE, RETURNED_LINE
 from inbox.domain.state import (
     MESSAGE,
     STATE,
@@ -95,6 +96,7 @@ __all__ = [
     "EVENT",
     "LOST_TEXTS",
     "MESSAGE",
+    "RETURNED_LINE",
     "STATE",
     "AnswerDeleted",
     "AnswerEchoed",
@@ -118,6 +120,7 @@ __all__ = [
     "Door",
     "Draft",
     "EchoParked",
+    "EchoReplaced",
     "EditParked",
     "Edited",
     "Entity",

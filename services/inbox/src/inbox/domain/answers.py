@@ -19,6 +19,7 @@ from inbox.domain.commands import (
     Resolve,
     Retry,
     Upload,
+    echoes_of,
     is_refused_late,
     order_id,
     order_of,
@@ -32,6 +33,7 @@ from inbox.domain.events import (
     AnswerOrdered,
     AnswerReordered,
     DeliveryChanged,
+    EchoReplaced,
     Event,
     FateDecided,
     NoteWritten,
@@ -113,7 +115,7 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
             text=command.text,
             pos_at=own_position(state, moment),
             contact_key=state.contact.key,
-            reply_to=None if target is None else target.id,
+            reply_to=None if target is None else target.replaced_by or target.id,
             quote=None if target is None else quote_of(target),
             reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
             attachments=attachments,
@@ -143,7 +145,7 @@ def _refuse_reply(  # noqa: PLR0911  # one line per reason
         return refusal
     if command.seen_n is not None and not command.force:
         others_n = state.other_answer_n if state.last_answer_by == command.author.id else state.last_answer_n
-        if others_n > command.seen_n:
+        if max(others_n, *(one.n for one in state.elsewhere), 0) > command.seen_n:
             return Refusal(
                 409, "colleague_replied", "Колега вже відповів. Прочитайте і надішліть ще раз, якщо треба."
             )
@@ -193,6 +195,8 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     """What became of an attempt. A success counts whichever attempt had it; the rest only of the last one.
 
     What the messenger took and refuses later has failed: only the client's own device proves that wrong.
+    Of an answer whose echo came first one message remains, the ordered one. What the echo did to the chat,
+    as a person's answer, stays: a person may have gone on from there.
     """
     message_id, attempt = order_of(command.message_id)
     message = state.messages.get(message_id)
@@ -207,7 +211,7 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     rises = counts and reported_rank(command) > known
     # What the messenger refuses late must be known even of an attempt that another one has followed.
     is_news = is_refused_late(command) and attempt not in message.refused and attempt < message.attempt
-    if rises or is_news:
+    if rises or is_news or not set(command.provider_ids) <= set(message.provider_ids):
         failure = command.failure
         events.append(
             DeliveryChanged(
@@ -224,6 +228,10 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
             # The client has it after all: what still waits must not bring it twice.
             order = order_id(message.id, message.attempt)
             events.append(SendsCancelled(dedupe_id=f"cancel:{order}", order_ids=(order,)))
+    events += (
+        EchoReplaced(dedupe_id=f"replaced:{echo_id}", message_id=echo_id, ordered_id=message.id)
+        for echo_id in echoes_of(state, command)
+    )
     happened_at = to_ms(command.happened_at)
     is_old = state.availability_at is not None and happened_at < state.availability_at
     if command.contact_blocked and not state.blocked and not is_old:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from inbox.domain.bodies import early_edits, to_body, to_card
 from inbox.domain.changes import body_settled
@@ -19,7 +20,17 @@ from inbox.domain.events import (
     MessageCame,
     Stored,
 )
-from inbox.domain.places import LATE_AFTER, block, inbound_position, open_request, quoted, to_ms
+from inbox.domain.places import (
+    LATE_AFTER,
+    RETURNED_LINE,
+    block,
+    inbound_position,
+    line,
+    open_request,
+    quoted,
+    to_ms,
+    turn_position,
+)
 from inbox.domain.state import Attachment, Body, Known, ParkedEdit, Press, Version
 from msgkit.contracts.events import (
     ContactAvailability,
@@ -38,13 +49,15 @@ def receive(state: Known, command: MessageReceived, moment: Moment, door: Door) 
         return NOTHING
     key = came_key(state.id, command.provider_id)
     sent_at = to_ms(command.sent_at)
+    is_return = state.blocked and (state.availability_at is None or sent_at >= state.availability_at)
+    waiting = parked_echoes(state, moment, state.n + is_return)
+    pos_at = inbound_position(state, sent_at, command.provider_seq, moment.at, waiting.pos_at)
     events: list[Event] = []
     if state.needs_request:
         handler = Handler.BOT if door.bot_enabled else Handler.OPERATOR
         events.append(open_request(state, key, moment, handler))
-    if state.blocked and (state.availability_at is None or sent_at >= state.availability_at):
-        events.append(ContactReturned(dedupe_id=f"return:{key}", happened_at=sent_at))
-    waiting = parked_echoes(state, moment, state.n)
+    if is_return:
+        events += _come_back(state, f"return:{key}", sent_at, moment, pos_at)
     events += waiting.events
     reply_to, quote = quoted(state, command.reply_to_provider_id)
     body = to_body(command.content, message_id)
@@ -58,7 +71,7 @@ def receive(state: Known, command: MessageReceived, moment: Moment, door: Door) 
             provider_id=command.provider_id,
             provider_seq=command.provider_seq,
             provider_time=sent_at,
-            pos_at=inbound_position(state, sent_at, command.provider_seq, moment.at, waiting.pos_at),
+            pos_at=pos_at,
             late=command.recorded_at - command.sent_at > LATE_AFTER,
             body=body,
             reply_to=reply_to,
@@ -153,5 +166,16 @@ def availability(state: Known, command: ContactAvailability, moment: Moment) -> 
         return NOTHING
     key = f"availability:{command.event_id}"
     if command.available:
-        return (ContactReturned(dedupe_id=key, happened_at=happened_at),)
+        pos_at = turn_position(state, happened_at, moment)
+        return _come_back(state, key, happened_at, moment, pos_at)
     return (block(state, key, happened_at, moment),)
+
+
+def _come_back(
+    state: Known, key: str, happened_at: datetime, moment: Moment, pos_at: datetime
+) -> tuple[Event, ...]:
+    """With a line, or the row would go on saying that the client has blocked us."""
+    return (
+        ContactReturned(dedupe_id=key, happened_at=happened_at),
+        line(state, moment, key, RETURNED_LINE, pos_at, is_in_row=True),
+    )

@@ -72,25 +72,32 @@ def deleted(message: Message, _event: AnswerDeleted, moment: Moment) -> Message:
 def reported(message: Message, event: DeliveryChanged, moment: Moment) -> Message:
     """A state only rises; of an attempt refused afterwards «taken» is no news any more."""
     is_undone = event.state is MessageState.SENT and event.attempt in message.refused
+    changed = message
     if event.is_late_refusal and event.attempt not in message.refused:
-        changed = replace(message, refused=(*message.refused, event.attempt), rev=moment.v)
-    else:
-        changed = message
+        changed = replace(changed, refused=(*message.refused, event.attempt), rev=moment.v)
+    new_ids = tuple(id_ for id_ in event.provider_ids if id_ not in message.provider_ids)
+    if new_ids:
+        # Also of a report that is no news: by them an echo or a quotation is known as ours.
+        changed = replace(changed, provider_ids=(*message.provider_ids, *new_ids), rev=moment.v)
     has_it = is_success(event.state)
     rank = LATE_REFUSAL_RANK if event.is_late_refusal else STATE_RANK[event.state]
     counts = (has_it and not is_undone) or (not has_it and event.attempt >= message.attempt)
     if not counts or rank <= message.rank:
         return changed
-    known = message.provider_ids
     return replace(
         changed,
         state=event.state,
-        provider_ids=(*known, *(id_ for id_ in event.provider_ids if id_ not in known)),
         failure=event.failure,
         # Deleted on our side, and delivered all the same: what the client has is shown.
         deleted_at=None if has_it else message.deleted_at,
         rev=moment.v,
     )
+
+
+def replaced(echo: Message, ordered: Message, moment: Moment) -> Message:
+    if echo.replaced_by is not None:
+        return echo
+    return replace(echo, author=ordered.author, replaced_by=ordered.id, rev=moment.v)
 
 
 def fated(message: Message, event: FateDecided, moment: Moment) -> Message:

@@ -15,6 +15,7 @@ from inbox.domain.events import (
     AttachmentSettled,
     ContactBlocked,
     DeliveryChanged,
+    EchoReplaced,
     Edited,
     Event,
     FateDecided,
@@ -231,27 +232,35 @@ def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per 
 
 
 def referenced_ids(  # noqa: PLR0911  # one line per command
-    conversation_id: str, command: Command
+    state: Known, command: Command
 ) -> tuple[str, ...]:
-    """The messages `decide` must have in hand to decide this command."""
+    """The messages `decide` must have in hand to decide this command on this version."""
     match command:
         case MessageEdited():
-            return (inbound_message_id(conversation_id, command.provider_id),)
+            return (inbound_message_id(state.id, command.provider_id),)
         case DeliveryReported():
-            return (order_of(command.message_id)[0],)
+            return (order_of(command.message_id)[0], *echoes_of(state, command))
         case MediaSettled() | Retry() | Resolve() | DeleteAnswer():
             return (command.message_id,)
         case MessageReceived() if command.reply_to_provider_id is not None:
-            return (inbound_message_id(conversation_id, command.reply_to_provider_id),)
+            return (inbound_message_id(state.id, command.reply_to_provider_id),)
         case MessageEchoed():
-            echo = inbound_message_id(conversation_id, command.provider_id)
+            echo = inbound_message_id(state.id, command.provider_id)
             replied = command.reply_to_provider_id
-            return (echo,) if replied is None else (echo, inbound_message_id(conversation_id, replied))
+            return (echo,) if replied is None else (echo, inbound_message_id(state.id, replied))
         case PostReply():
-            own = reply_message_id(conversation_id, command.author.id or "", command.client_msg_id)
+            own = reply_message_id(state.id, command.author.id or "", command.client_msg_id)
             return (own,) if command.reply_to is None else (own, command.reply_to)
         case _:
             return ()
+
+
+def echoes_of(state: Known, report: DeliveryReported) -> tuple[str, ...]:
+    """What seemed typed elsewhere and is, as this report says, the answer it is about."""
+    if not state.elsewhere:
+        return ()
+    ours = {inbound_message_id(state.id, provider_id) for provider_id in report.provider_ids}
+    return tuple(one.message_id for one in state.elsewhere if one.message_id in ours)
 
 
 def referenced_provider_ids(fact: Fact) -> tuple[str, ...]:
@@ -297,6 +306,8 @@ def touched_ids(events: Iterable[Event]) -> tuple[set[str], set[str]]:
             created.add(event.message_id)
         elif isinstance(event, _CHANGES_A_MESSAGE):
             changed.add(event.message_id)
+            if isinstance(event, EchoReplaced):
+                changed.add(event.ordered_id)
     return created, changed - created
 
 
@@ -308,4 +319,5 @@ _CHANGES_A_MESSAGE: Final = (
     AnswerReordered,
     AnswerDeleted,
     FateDecided,
+    EchoReplaced,
 )

@@ -28,6 +28,7 @@ def echo(state: Known, command: MessageEchoed, moment: Moment) -> Decision:
     client wrote before it is answered; in a closed chat it opens the next request, with people. Were the
     chat to stay closed, the client's reply would go to the bot, which would then talk over the person.
     Nobody gets the chat, because nobody knows who typed; what the client wrote after it stays unread.
+    It may be an answer of ours whose report is still on its way: the report will say so (`answers.report`).
 
     A bot's changes neither who handles the chat, nor its status, nor what is unread, and holds no
     operator's answer back. While no request is open it waits until somebody says something: nobody shall

@@ -26,6 +26,7 @@ from inbox.domain.events import (
     ContactReturned,
     DeliveryChanged,
     EchoParked,
+    EchoReplaced,
     Edited,
     EditParked,
     Event,
@@ -44,6 +45,7 @@ from inbox.domain.state import (
     Arrival,
     Author,
     Draft,
+    Elsewhere,
     Episode,
     Message,
     Person,
@@ -61,6 +63,8 @@ PARKED_EDITS: Final = 100
 """Edits kept for messages that have not come; the oldest give way."""
 PARKED_ECHOES: Final = 10
 """Echoes kept until somebody says something; the oldest give way."""
+KNOWN_ELSEWHERE: Final = 50
+"""Answers typed elsewhere that may still turn out to be ours; reports come within seconds of their echo."""
 RECENT_ARRIVALS: Final = 8
 """Inbound messages of the last two seconds remembered for the order within one second of the provider."""
 
@@ -219,10 +223,18 @@ def _on_answer_echoed(draft: Draft, event: AnswerEchoed, moment: Moment) -> None
     draft.ours_pos_at = _later(draft.ours_pos_at, event.pos_at)
     if event.author.kind is not AuthorKind.OPERATOR:
         return
-    _note_author(draft, event.author.id, event.n)
+    draft.elsewhere = (*draft.elsewhere, Elsewhere(event.message_id, event.n))[-KNOWN_ELSEWHERE:]
     _note_reply(draft, moment)
     if all(arrival.provider_time <= event.provider_time for arrival in draft.arrivals):
         draft.answered_seq = draft.in_seq
+
+
+def _on_echo_replaced(draft: Draft, event: EchoReplaced, moment: Moment) -> None:
+    echo, ordered = draft.messages[event.message_id], draft.messages[event.ordered_id]
+    draft.elsewhere = tuple(one for one in draft.elsewhere if one.message_id != echo.id)
+    draft.messages[echo.id] = changes.replaced(echo, ordered, moment)
+    if draft.last_message is not None and draft.last_message.id == echo.id:
+        draft.last_message = changes.last_line(ordered)
 
 
 def _on_echo_parked(draft: Draft, event: EchoParked, _moment: Moment) -> None:
@@ -284,10 +296,14 @@ def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
 
 
 def _on_line_written(draft: Draft, event: LineWritten, moment: Moment) -> None:
+    message = changes.system_message(draft, event, moment)
+    if event.is_in_row:
+        _add(draft, message, moment)
+        return
     # The row goes on showing the last thing said: who has the chat and where it stands is in it anyway.
     draft.n = event.n
     draft.last_pos_at = _later(draft.last_pos_at, event.pos_at)
-    draft.messages[event.message_id] = changes.system_message(draft, event, moment)
+    draft.messages[event.message_id] = message
 
 
 def _on_delivery_changed(draft: Draft, event: DeliveryChanged, moment: Moment) -> None:
@@ -363,6 +379,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     EditParked: _on_edit_parked,
     AnswerOrdered: _on_answer_ordered,
     AnswerEchoed: _on_answer_echoed,
+    EchoReplaced: _on_echo_replaced,
     EchoParked: _on_echo_parked,
     AnswerReordered: _on_answer_reordered,
     AnswerDeleted: _on_answer_deleted,

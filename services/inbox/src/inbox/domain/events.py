@@ -125,6 +125,17 @@ class AnswerEchoed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EchoReplaced:
+    """What seemed typed elsewhere is an answer ordered here, whose echo came before its report."""
+
+    dedupe_id: str
+    message_id: str
+    """The echo's: nobody sees it any more."""
+    ordered_id: str
+    type: Literal["echo.replaced"] = "echo.replaced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EchoParked:
     """Something was said to the client while no request is open: it is shown when they write."""
 
@@ -193,6 +204,8 @@ class LineWritten:
     n: int
     text: str
     pos_at: datetime
+    is_in_row: bool = False
+    """Also the last words of the row: it takes back what stands there."""
     type: Literal["line.written"] = "line.written"
 
 
@@ -223,7 +236,7 @@ class FateDecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttachmentSettled:
-    """A file of the client's was fetched, or `lost` says why it cannot be had."""
+    """A file that lay at the messenger was fetched, or `lost` says why it cannot be had."""
 
     dedupe_id: str
     message_id: str
@@ -306,6 +319,7 @@ Event = Annotated[
     | EditParked
     | AnswerOrdered
     | AnswerEchoed
+    | EchoReplaced
     | EchoParked
     | AnswerReordered
     | AnswerDeleted

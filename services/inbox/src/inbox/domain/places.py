@@ -15,6 +15,9 @@ ARRIVAL_SPACING: Final = timedelta(milliseconds=16)
 LATE_AFTER: Final = timedelta(minutes=2)
 """A message that reached us this long after it was written says when it was written."""
 BLOCKED_LINE: Final = "Бот заблоковано користувачем!"
+RETURNED_LINE: Final = "Бот розблоковано користувачем"
+_LAST_SEQ: Final = 2**63
+"""Behind all the client wrote in the same second."""
 KIND_WORDS: Final[dict[MessageKind, str]] = {
     MessageKind.IMAGE: "Фото",
     MessageKind.VIDEO: "Відео",
@@ -84,7 +87,7 @@ def quoted(state: Known, provider_id: str | None) -> tuple[str | None, Quoted | 
     if found is None:
         ours = (message for message in state.messages.values() if provider_id in message.provider_ids)
         found = next(ours, None)
-    return (None, None) if found is None else (found.id, quote_of(found))
+    return (None, None) if found is None else (found.replaced_by or found.id, quote_of(found))
 
 
 def quote_of(message: Message) -> Quoted:
@@ -99,7 +102,15 @@ def open_request(state: Known, cause: str, moment: Moment, handler: Handler) -> 
     )
 
 
-def line(state: Known, moment: Moment, cause: str, text: str, pos_at: datetime | None = None) -> LineWritten:
+def line(
+    state: Known,
+    moment: Moment,
+    cause: str,
+    text: str,
+    pos_at: datetime | None = None,
+    *,
+    is_in_row: bool = False,
+) -> LineWritten:
     """A line about what was just done to the chat; the next message of its commit stands behind it.
 
     Args:
@@ -108,6 +119,7 @@ def line(state: Known, moment: Moment, cause: str, text: str, pos_at: datetime |
         cause: the key of what was done.
         text: what the line says.
         pos_at: its place, if not at the end.
+        is_in_row: whether it takes back the last words of the row.
     """
     key = f"line:{cause}"
     return LineWritten(
@@ -116,6 +128,7 @@ def line(state: Known, moment: Moment, cause: str, text: str, pos_at: datetime |
         n=state.n + 1,
         text=text,
         pos_at=pos_at or own_position(state, moment),
+        is_in_row=is_in_row,
     )
 
 
@@ -125,9 +138,14 @@ def block(state: Known, key: str, happened_at: datetime, moment: Moment) -> Cont
         message_id=derived_id("message", state.id, key),
         n=state.n + 1,
         text=BLOCKED_LINE,
-        pos_at=own_position(state, moment),
+        pos_at=turn_position(state, happened_at, moment),
         happened_at=happened_at,
     )
+
+
+def turn_position(state: Known, happened_at: datetime, moment: Moment) -> datetime:
+    """Where a line about blocking and coming back stands: where a message of that moment would."""
+    return inbound_position(state, happened_at, _LAST_SEQ, moment.at)
 
 
 def _whole_ms(moment: datetime) -> datetime:

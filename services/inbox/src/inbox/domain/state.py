@@ -188,6 +188,8 @@ class Message:
     buttons: Buttons = ()
     refused: tuple[int, ...] = ()
     """The attempts the messenger took and refused later: only the client's own device proves that wrong."""
+    replaced_by: str | None = None
+    """Of an echo: the answer of ours it turned out to be. Kept, as numbers have no gap; shown nowhere."""
 
     @property
     def rank(self) -> float:
@@ -250,6 +252,14 @@ class ParkedEcho:
     quote: Quoted | None
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An answer somebody typed elsewhere, unless a report says that it is one of ours."""
+
+    message_id: str
+    n: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A conversation after its commit `v`. `messages` are those in hand, never all of them."""
@@ -279,6 +289,8 @@ class State:
     last_answer_by: str | None = None
     other_answer_n: int = 0
     """The last answer of anybody but `last_answer_by`: with it the guard is exact for every author."""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """The last answers typed elsewhere; those above are of authors we know."""
     bot_queued: tuple[str, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     parked_edits: tuple[ParkedEdit, ...] = ()
@@ -361,6 +373,7 @@ class Draft:
         self.last_answer_n = state.last_answer_n
         self.last_answer_by = state.last_answer_by
         self.other_answer_n = state.other_answer_n
+        self.elsewhere = state.elsewhere
         self.bot_queued = state.bot_queued
         self.arrivals = state.arrivals
         self.parked_edits = state.parked_edits
@@ -394,6 +407,7 @@ class Draft:
             last_answer_n=self.last_answer_n,
             last_answer_by=self.last_answer_by,
             other_answer_n=self.other_answer_n,
+            elsewhere=self.elsewhere,
             bot_queued=self.bot_queued,
             arrivals=self.arrivals,
             parked_edits=self.parked_edits,

@@ -26,7 +26,7 @@ LOST_TEXTS: Final[dict[str, str]] = {
 
 def message_view(message: Message) -> View:
     """A MessageView as plain values."""
-    body, is_there = message.body, message.deleted_at is None
+    body, is_there = message.body, message.deleted_at is None and message.replaced_by is None
     return {
         "id": message.id,
         "n": message.n,
@@ -65,6 +65,7 @@ def message_view(message: Message) -> View:
         "edited": message.edited_at is not None,
         "versions": [{"text": version.text, "at": version.at} for version in message.versions],
         "deleted": not is_there,
+        "replaced_by": message.replaced_by,
         "rev": message.rev,
     }
 

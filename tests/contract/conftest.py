@@ -11,6 +11,8 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
 from sandbox_playground import TOKEN, Edge, Playground, sandbox_settings
 from viber_playground import Stage, stage_of, viber_settings
+from whatsapp_playground import Stage as WhatsAppStage
+from whatsapp_playground import whatsapp_settings, whatsapp_stage
 
 from sandbox.app import running
 
@@ -62,3 +64,17 @@ async def viber(lonely: Stage) -> Stage:
     """A sandbox whose Viber bot has its webhook."""
     assert (await lonely.connect())["status"] == 0
     return lonely
+
+
+@pytest.fixture
+async def unsubscribed() -> AsyncIterator[WhatsAppStage]:
+    """A sandbox whose WhatsApp numbers have no webhook yet."""
+    async with whatsapp_stage(whatsapp_settings()) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def whatsapp(unsubscribed: WhatsAppStage) -> WhatsAppStage:
+    """A sandbox whose WhatsApp numbers have their webhooks."""
+    await unsubscribed.connect()
+    return unsubscribed

@@ -45,6 +45,19 @@ from sandbox.viber.line import ViberLines
 from sandbox.viber.posting import ViberPosting
 from sandbox.viber.state import Account, Viber
 from sandbox.viber.state import Bot as ViberBot
+from sandbox.whatsapp.api import GraphApi
+from sandbox.whatsapp.clients import WhatsAppPhones
+from sandbox.whatsapp.delivery import WhatsAppDelivery
+from sandbox.whatsapp.handset import Handsets as WhatsAppHandsets
+from sandbox.whatsapp.history import History
+from sandbox.whatsapp.limits import PER_SECOND, PER_SECOND_COEXISTENCE, Limits
+from sandbox.whatsapp.line import WhatsAppLines
+from sandbox.whatsapp.management import Management
+from sandbox.whatsapp.media import MediaDesk
+from sandbox.whatsapp.messages import Messages
+from sandbox.whatsapp.posting import WhatsAppPosting
+from sandbox.whatsapp.state import Account as WhatsAppAccount
+from sandbox.whatsapp.state import Number, WhatsApp
 
 PHONE_PAGE = Path(__file__).parent / "phone"
 PAGE_HEADERS = {
@@ -102,15 +115,20 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         rooms = {**sending.methods(), **Commands(telegram).methods(), **downloads.methods()}
         bot_api = BotApi(telegram, files, faults, ledger, delivery, rooms, serving)
         posting = Posting(phones, darkroom)
-        viber = _viber(settings, _Shared(telegram, files, darkroom, http, faults, ledger, serving, pace))
-        messengers: list[Messenger] = [TelegramLines(telegram, phones, posting, delivery), *viber.lines]
+        shared = _Shared(telegram, files, darkroom, http, faults, ledger, serving, pace)
+        guests = [_viber(settings, shared), _whatsapp(settings, shared)]
+        messengers: list[Messenger] = [
+            TelegramLines(telegram, phones, posting, delivery),
+            *(lines for room in guests for lines in room.lines),
+        ]
         control = Control(messengers, files, bursts, faults, ledger, pace)
         background = [asyncio.create_task(d.run(), name="delivery") for d in deliveries.values()]
         background.append(asyncio.create_task(telegram.keep_saving(), name="keep-saving"))
-        background += [asyncio.create_task(work, name="viber") for work in viber.background]
+        for room in guests:
+            background += [asyncio.create_task(work, name=room.name) for work in room.background]
 
         app = web.Application(middlewares=[problems], client_max_size=MAX_BODY_BYTES)
-        app.add_routes([*bot_api.routes(), *downloads.routes(), *viber.routes])
+        app.add_routes([*bot_api.routes(), *downloads.routes(), *(r for room in guests for r in room.routes)])
         app.add_routes([*control.routes(), *_pages(background)])
         # No access log: the address of a Bot API call contains the token.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -129,7 +147,8 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             await asyncio.gather(*background, return_exceptions=True)
             await runner.cleanup()
             telegram.save()
-            viber.save()
+            for room in guests:
+                room.save()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +169,7 @@ class _Shared:
 class _Room:
     """A messenger as the process needs it."""
 
+    name: str
     lines: Sequence[Messenger] = ()
     routes: Sequence[web.RouteDef] = ()
     background: Sequence[Coroutine[None, None, None]] = ()
@@ -159,7 +179,7 @@ class _Room:
 def _viber(settings: Settings, shared: _Shared) -> _Room:
     """Viber, if it has bots: its clients are Telegram's people."""
     if not settings.sandbox_viber_bots:
-        return _Room()
+        return _Room("viber")
     accounts = [Account(bot.token, bot.name, bot.uri) for bot in settings.sandbox_viber_bots]
     state = None if settings.sandbox_state is None else settings.sandbox_state.with_suffix(".viber.json")
     viber = Viber(accounts, shared.telegram.people, state, shared.telegram.clock)
@@ -179,10 +199,60 @@ def _viber(settings: Settings, shared: _Shared) -> _Room:
     posting = ViberPosting(phones, shared.darkroom, downloads)
     api = ViberApi(viber, handsets, shared.faults, shared.ledger, delivery, shared.serving)
     return _Room(
+        "viber",
         lines=[ViberLines(viber, phones, posting, delivery)],
         routes=[*api.routes(), *downloads.routes()],
         background=[handsets.run(), viber.keep_saving(), *(each.run() for each in deliveries.values())],
         save=viber.save,
+    )
+
+
+def _whatsapp(settings: Settings, shared: _Shared) -> _Room:
+    """WhatsApp, if it has numbers: its clients are Telegram's people."""
+    if not settings.sandbox_whatsapp_numbers:
+        return _Room("whatsapp")
+    accounts = [WhatsAppAccount(**number.model_dump()) for number in settings.sandbox_whatsapp_numbers]
+    state = None if settings.sandbox_state is None else settings.sandbox_state.with_suffix(".whatsapp.json")
+    whatsapp = WhatsApp(accounts, shared.telegram.people, state, shared.telegram.clock)
+    deliveries = {
+        number_id: WhatsAppDelivery(
+            number, shared.http, shared.faults, shared.ledger, whatsapp.clock, shared.pace
+        )
+        for number_id, number in whatsapp.numbers.items()
+    }
+    limits = {
+        number_id: Limits(
+            PER_SECOND_COEXISTENCE if number.account.coexistence else PER_SECOND, whatsapp.clock, shared.pace
+        )
+        for number_id, number in whatsapp.numbers.items()
+    }
+
+    def delivery(number: Number) -> WhatsAppDelivery:
+        return deliveries[number.account.phone_number_id]
+
+    desk = MediaDesk(
+        whatsapp,
+        shared.files,
+        shared.darkroom,
+        shared.faults,
+        shared.ledger,
+        shared.serving,
+        shared.pace,
+    )
+    handsets = WhatsAppHandsets(whatsapp, shared.files, desk, shared.http, delivery)
+    history = History(whatsapp, desk, delivery)
+    management = Management(whatsapp, history, delivery)
+    messages = Messages(whatsapp, handsets, limits)
+    api = GraphApi(whatsapp, messages, desk, management, shared.faults, shared.ledger, shared.serving)
+    phones = WhatsAppPhones(whatsapp, handsets, desk, delivery)
+    posting = WhatsAppPosting(phones, shared.darkroom, desk, history)
+    lines = WhatsAppLines(whatsapp, phones, posting, management, delivery, limits)
+    return _Room(
+        "whatsapp",
+        lines=[lines],
+        routes=[*desk.routes(), *api.routes(), *lines.routes()],
+        background=[handsets.run(), whatsapp.keep_saving(), *(each.run() for each in deliveries.values())],
+        save=whatsapp.save,
     )
 
 
@@ -215,7 +285,8 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as url:
         count = len(settings.sandbox_bots) + len(settings.sandbox_viber_bots)
-        log.info("sandbox listens on %s with %d bots", url, count)
+        numbers = len(settings.sandbox_whatsapp_numbers)
+        log.info("sandbox listens on %s with %d bots and %d WhatsApp numbers", url, count, numbers)
         await stop.wait()
     log.info("sandbox stopped")
 

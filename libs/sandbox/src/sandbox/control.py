@@ -1,10 +1,10 @@
 """The control API: tests, demos and the phone page move the clients, break things and read what happened.
 
 Addresses begin with `/control`; `{c}` stands for `/control/{channel_id}/clients/{client}`: the channel of the
-bot (before it had a webhook: the number in its Telegram token, or its Viber uri) and a short id of our own
-choice, a new one makes a new person. Every body may have `name` (names or renames the client). Refusals are
-`application/problem+json` with `code` and `detail`: 404 unknown channel or action, 409 the phone cannot do
-that now (or its messenger never tells bots), 413, 422 wrong body.
+bot (before it had a webhook: the number in its Telegram token, its Viber uri, its phone_number_id) and a
+short id of our own choice, a new one makes a new person. Every body may have `name` (names or renames the
+client). Refusals are `application/problem+json` with `code` and `detail`: 404 unknown channel or action, 409
+the phone cannot do that now (or its messenger never tells bots), 413, 422 wrong body.
 
 `POST {c}/messages` → `{provider_id, provider_ids[], chat_id, update_id|null, media_group_id?}`; one of
     {"text": "Добрий день", "reply_to"?: 41}                           reply_to: Telegram
@@ -30,18 +30,22 @@ that now (or its messenger never tells bots), 413, 422 wrong body.
     `unblock` {} (`subscribed`) · `block` (`unsubscribed`) · `read` {} (`seen` of everything unread) · `press`
     {"text"|"button"?, "data"?: the ActionBody} → receipt, `opens` for a link · `devices` {"count": 2} (each
     reports `delivered`) · `raw` {"callback": {…}} (any callback, signed) · `edit · delete · type`: 409
+  WhatsApp: edit, delete, react, press, read, play, offline, wait, identity, change-number, echo, history, raw
+    and `PUT /control/whatsapp/{phone_number_id}`: see `whatsapp/line.py`
 `GET {c}/presses` → [{callback_query_id, provider_id, text, data, at, answered, answered_at?, notice?, alert}]
 `GET {c}/messages` → [{provider_id, direction: in|out, kind, text, at, edited, caption?, keyboard?, reply_to?,
     group?, file?: {name?, mime, size, url, width?, height?, duration?, thumb_url?}, location?, contact?,
     Viber: state: sent|delivered|seen, sender?, url?, welcome?, rich_media?}]; kinds are named alike in both
 `GET {c}/phone` and `{c}/phone/live` (server-sent events): the whole phone with keyboard, commands, presses;
-    Viber: `subscribed`, `unread`, `failures` [{provider_id, reason, at}]
+    Viber and WhatsApp: `unread`, `failures` [{provider_id, reason, at, code?}]; Viber: `subscribed`;
+    WhatsApp: `user_id`, `identity`, `window_open`, `offline`
 `PUT /control/faults` {"seed"?: 0, "faults": [{"kind": …, "channel_id"?, "client"?, "method"?, "event"?,
     "after"?, "count"?, "probability"?, …}]} replaces all faults, see `faults.py`; `GET` tells how often each
-    fired; for Viber {"status": 12} is a fault too
+    fired; for Viber {"status": 12} is a fault too, for WhatsApp {"code": 131056} and {"statuses": […]}
 `GET /control/ledger?after=&limit=` · `POST /control/reset` · `GET /control/channels` · `PUT /control/pace`
 `POST /control/{channel_id}/burst` · `GET /control/burst/{id}` · `GET /control/{channel_id}/clients`
-`GET /control/{channel_id}/webhook` → {url, secret_token} of Telegram, {url, token} of Viber (the token signs)
+`GET /control/{channel_id}/webhook` → {url, secret_token} of Telegram, {url, token} of Viber (the token
+    signs), {url, app_secret, verify_token, phone_number_id, waba_id} of WhatsApp (the secret signs)
 `POST /control/{channel_id}/revoke-token` {} → {token}: as /revoke at BotFather, the old one is refused
 `GET /control/files/{id}`: bytes of a file a phone shows
 """
@@ -77,7 +81,7 @@ class PaceBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    retry_divisor: float = Field(ge=1.0, le=1000.0)
+    retry_divisor: float = Field(ge=1.0, le=1_000_000.0)
 
 
 class Control:
@@ -129,7 +133,8 @@ class Control:
 
     async def _act(self, request: web.Request) -> web.Response:
         line, client = self._line(request), _client(request)
-        return web.json_response(line.act(client, request.match_info["action"], await request.read()))
+        done = await line.act(client, request.match_info["action"], await request.read())
+        return web.json_response(done)
 
     async def _write(self, request: web.Request) -> web.Response:
         line, client = self._line(request), _client(request)
@@ -241,8 +246,9 @@ class Control:
         raise Problem(
             404,
             "channel_not_found",
-            f"Жоден бот не давав вебхука {kinds}: підключіть канал (setWebhook, set_webhook) або назвіть "
-            "бота так, як він зветься до вебхука: у Telegram числом з його токена, у Viber його uri.",
+            f"Жоден бот не давав вебхука {kinds}: підключіть канал (setWebhook, set_webhook, "
+            "subscribed_apps) або назвіть бота так, як він зветься до вебхука: у Telegram числом з його "
+            "токена, у Viber його uri, у WhatsApp його phone_number_id.",
         )
 
 

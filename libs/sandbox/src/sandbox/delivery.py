@@ -60,6 +60,13 @@ class Update:
     acked: bool = False
     on_answer: Callable[[bytes], None] | None = None
     """Called with the body of the first answer that took the update."""
+    parts: "tuple[Update, ...]" = ()
+    """What one request carries together: the ledger, watchers and answers are theirs."""
+
+    @property
+    def each(self) -> "tuple[Update, ...]":
+        """What the request tells of."""
+        return self.parts or (self,)
 
 
 @dataclass(slots=True)
@@ -274,20 +281,21 @@ class Delivery(ABC):
         except aiohttp.ClientError:
             error = "Webhook connection closed"
         now = time.monotonic()
-        self._ledger.webhook(
-            channel_id=self.channel_id,
-            client=update.client,
-            chat_id=update.chat_id,
-            message_id=update.message_id,
-            text=update.text,
-            update_id=update.id,
-            kind=update.kind,
-            attempt=update.attempts,
-            status=status,
-            error=error,
-            took_ms=(now - started) * 1000,
-            fault=update.faults.names,
-        )
+        for part in update.each:
+            self._ledger.webhook(
+                channel_id=self.channel_id,
+                client=part.client,
+                chat_id=part.chat_id,
+                message_id=part.message_id,
+                text=part.text,
+                update_id=part.id,
+                kind=part.kind,
+                attempt=update.attempts,
+                status=status,
+                error=error,
+                took_ms=(now - started) * 1000,
+                fault=update.faults.names,
+            )
         if error is None:
             return self._succeeded(update, now, body)
         self.last_error = (int(self._clock()), error)
@@ -298,26 +306,28 @@ class Delivery(ABC):
         self._last_success = now
         if not update.acked:
             update.acked = True
-            if update.watcher is not None:
-                update.watcher.on_acked()
-            if update.on_answer is not None:
-                update.on_answer(body)
+            for part in update.each:
+                if part.watcher is not None:
+                    part.watcher.on_acked()
+                if part.on_answer is not None:
+                    part.on_answer(body)
             if update.faults.duplicate:
                 return 0.0  # as if this answer had been lost
         return None
 
     def _give_up(self, update: Update, reason: str) -> None:
         self._pending.pop(update.id, None)
-        if update.watcher is not None and not update.acked:
-            update.watcher.on_dropped()
-        self._ledger.webhook_dropped(
-            channel_id=self.channel_id,
-            client=update.client,
-            chat_id=update.chat_id,
-            update_id=update.id,
-            kind=update.kind,
-            reason=reason,
-        )
+        for part in update.each:
+            if part.watcher is not None and not update.acked:
+                part.watcher.on_dropped()
+            self._ledger.webhook_dropped(
+                channel_id=self.channel_id,
+                client=part.client,
+                chat_id=part.chat_id,
+                update_id=part.id,
+                kind=part.kind,
+                reason=reason,
+            )
 
 
 def _retry_after(value: str | None) -> int:

@@ -9,13 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ApiFaultKind = Literal["429", "500", "502", "hang", "accept_then_drop", "reset"]
 ViberFaultKind = Literal["status", "slow", "fails_later"]
-WebhookFaultKind = Literal["duplicate", "reorder", "late"]
+WhatsAppFaultKind = Literal["error", "statuses"]
+WebhookFaultKind = Literal["duplicate", "reorder", "late", "batch"]
 FileFaultKind = Literal["vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"]
 API_FAULTS: frozenset[str] = frozenset({"429", "500", "502", "hang", "accept_then_drop", "reset"})
 WEBHOOK_FAULTS: frozenset[str] = frozenset({"duplicate", "reorder", "late"})
 VIBER_FAULTS: frozenset[str] = API_FAULTS | {"status", "slow", "fails_later"}
 """What may happen to a call of Viber's API."""
+WHATSAPP_FAULTS: frozenset[str] = API_FAULTS | {"error", "statuses", "slow", "fails_later"}
+"""What may happen to a call of WhatsApp's API."""
 FILE_FAULTS: frozenset[str] = frozenset({"vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"})
+_IMPLIED_KINDS = {"status": "status", "statuses": "statuses", "code": "error"}
+"""A key that only one kind has says the kind."""
 DOWNLOAD = "file"
 """What stands in `method` for the download of a file."""
 
@@ -40,11 +45,18 @@ class Fault(BaseModel):
     does nothing (the kind may be left out); `slow` does everything at once and answers after `seconds`, so
     that a receipt can come before its answer; `fails_later` takes the message, and the phone then cannot show
     it (`desc`: what the callback says of it; Viber mostly says nothing).
+    WhatsApp alone, beside these (`slow` too): `{"code": 131056, "details"?: "…"}` refuses with Meta's body of
+    that code and does nothing (kind `error`; `http_status`, `subcode`, `transient` change the body);
+    `fails_later` takes the message, which then fails with `code`; `{"statuses": ["delivered", "sent"]}` tells
+    these of the message, in this order, in the place of `sent` and `delivered`; `batch` gathers webhooks for
+    `seconds` or until there are `size`, and sends them in one POST of the given `shape`: `messages` (one
+    change), `changes` (one entry), `entries`, or `mixed`. Methods: messages, read, media, media_url,
+    delete_media, message_templates, subscribed_apps, phone_number, smb_app_data, debug_token.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind | ViberFaultKind
+    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind | ViberFaultKind | WhatsAppFaultKind
     channel_id: str | None = None
     client: str | None = None
     method: str | None = Field(None, description="API method in any case, or file; API faults only")
@@ -59,6 +71,16 @@ class Fault(BaseModel):
     status: int = Field(12, ge=1, le=9999, description="For status")
     status_message: str | None = Field(None, description="For status; left out: Viber's own words")
     desc: str | None = Field(None, description="For fails_later")
+    code: int = Field(131026, ge=0, description="For error and fails_later: Meta's code")
+    details: str | None = Field(None, description="For error; left out: Meta's own words")
+    http_status: int | None = Field(None, ge=400, le=599, description="For error; left out: the code's own")
+    subcode: int | None = Field(None, description="For error")
+    transient: bool | None = Field(None, description="For error: `is_transient`")
+    statuses: tuple[Literal["sent", "delivered", "read", "played"], ...] = Field(
+        (), description="For statuses: what is told of the message, in this order"
+    )
+    size: int = Field(100, ge=1, le=10_000, description="For batch: so many updates go together")
+    shape: Literal["mixed", "messages", "changes", "entries"] = Field("mixed", description="For batch")
     accepted: bool = Field(False, description="For hang: show the message before the silence")
     hostile: bool = Field(False, description="For reorder: inside one chat")
     bytes_per_s: int = Field(1000, ge=1, description="For drip")
@@ -69,10 +91,11 @@ class Fault(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _status_is_a_kind(cls, data: object) -> object:
-        if isinstance(data, dict) and "status" in data and "kind" not in data:
-            return {**data, "kind": "status"}
-        return data
+    def _some_keys_are_kinds(cls, data: object) -> object:
+        if not isinstance(data, dict) or "kind" in data:
+            return data
+        implied = next((kind for key, kind in _IMPLIED_KINDS.items() if key in data), None)
+        return data if implied is None else {**data, "kind": implied}
 
 
 class Faults(BaseModel):
@@ -168,6 +191,15 @@ class FaultPlan:
             duplicate=any(fault.kind == "duplicate" for fault in fired),
             names="+".join(_names(fired)),
         )
+
+    def for_batch(self, channel_id: str | None, client: str, event: str) -> Fault | None:
+        """The batch this update begins or joins."""
+        for armed in self._armed:
+            fault = armed.fault
+            meant = fault.kind == "batch" and fault.event in (None, event)
+            if meant and _matches(fault, channel_id, client) and self._fires(armed):
+                return fault
+        return None
 
     def _hold(self, fault: Fault) -> float:
         if fault.kind == "late":

@@ -44,7 +44,7 @@ class Line(Protocol):
     async def post(self, client: str, raw: bytes | str, arrived: Sequence[Arrived]) -> Json:
         """The client writes. Raises: Problem."""
 
-    def act(self, client: str, action: str, raw: bytes) -> Json:
+    async def act(self, client: str, action: str, raw: bytes) -> Json:
         """The client does something else. Raises: Problem."""
 
     def say(self, client: str, text: str, watcher: Watcher) -> bool:

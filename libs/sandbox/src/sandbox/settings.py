@@ -30,6 +30,27 @@ class ViberBotSettings(BaseModel):
     uri: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Address of its deep link")
 
 
+class WhatsAppNumberSettings(BaseModel):
+    """One WhatsApp number that exists in the sandbox, with the app that serves it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    phone_number_id: str = Field(pattern=r"^[0-9]{5,20}$", description="Id of the number in the API")
+    display_phone_number: str = Field(min_length=7, description="The number as people write it")
+    waba_id: str = Field(pattern=r"^[0-9]{5,20}$", description="WhatsApp Business Account it belongs to")
+    token: str = Field(pattern=r"^[A-Za-z0-9_-]{8,400}$", repr=False, description="Token of a system user")
+    app_secret: str = Field(
+        min_length=8, repr=False, description="Signs webhooks; numbers with the same secret are one app's"
+    )
+    verify_token: str = Field(min_length=1, repr=False, description="The app's, for the handshake")
+    name: str = Field(min_length=1, description="Name the clients see")
+    coexistence: bool = Field(False, description="The owner uses the WhatsApp Business app as well")
+    callback_url: str | None = Field(
+        None, description="Callback of the app, as already saved in its dashboard"
+    )
+    channel_id: str | None = Field(None, description="What the control API calls the number")
+
+
 class Settings(BaseSettings):
     """Everything the sandbox can be told from outside."""
 
@@ -42,14 +63,18 @@ class Settings(BaseSettings):
     sandbox_viber_bots: tuple[ViberBotSettings, ...] = Field(
         (), description="JSON list of the Viber bots that exist; none: nothing of Viber appears"
     )
+    sandbox_whatsapp_numbers: tuple[WhatsAppNumberSettings, ...] = Field(
+        (), description="JSON list of the WhatsApp numbers that exist; none: nothing of WhatsApp appears"
+    )
     sandbox_state: Path | None = Field(
         None,
-        description="JSON file that keeps webhooks, people and id counters over a restart; Viber's stands "
-        "beside it with the ending .viber.json; none: memory only",
+        description="JSON file that keeps webhooks, people and id counters over a restart; Viber's and "
+        "WhatsApp's stand beside it with the endings .viber.json and .whatsapp.json; none: memory only",
     )
     sandbox_retry_divisor: float = Field(
         1.0,
         ge=1.0,
-        le=1000.0,
-        description="Waiting times between webhook retries, and Viber's hour, are divided by this",
+        le=1_000_000.0,
+        description="Waiting times between webhook retries, Viber's hour, and WhatsApp's seven days, pair "
+        "limit and addresses of media are divided by this",
     )

@@ -20,8 +20,13 @@ const MESSENGERS = {
   },
   viber_bot: {
     title: "Viber", start: "Відкрити чат", block: "Відписатися", unblock: "Підписатися знову",
-    line: (bot) => `${bot.username} · бот Viber`, edits: false, writesWhenBlocked: true,
+    line: (bot) => `${bot.username} · бот Viber`, edits: false, writesWhenBlocked: true, delivered: "Доставлено боту",
     begin: () => act("open"), meet: (name) => act("open", { name }),
+  },
+  whatsapp: {
+    title: "WhatsApp", start: "Почати", block: "Заблокувати", unblock: "Розблокувати",
+    line: (bot) => `${bot.username} · компанія в WhatsApp`, edits: true, writesWhenBlocked: false,
+    begin: () => act("messages", { text: "Добрий день!" }), meet: (name) => act("messages", { name, text: "Добрий день!" }),
   },
 };
 
@@ -105,7 +110,7 @@ function drawMessenger() {
   $("block").textContent = messenger().block;
   $("start").textContent = messenger().start;
   $("unblock").textContent = messenger().unblock;
-  for (const item of document.querySelectorAll("[data-only]")) item.hidden = item.dataset.only !== view.kind;
+  for (const item of document.querySelectorAll("[data-only]")) item.hidden = !item.dataset.only.split(" ").includes(view.kind);
 }
 
 function pickClient(client) {
@@ -161,7 +166,7 @@ function draw(phone) {
 }
 
 async function readWhatIsSeen() {
-  // Telegram tells bots nothing of it; Viber's phone says «seen» once the client looks at the chat.
+  // Telegram tells bots nothing of it; Viber's and WhatsApp's phones say so once the client looks at the chat.
   if (!view.phone?.unread || view.reading || document.visibilityState !== "visible") return;
   view.reading = true;
   await fetch(`/control/${view.channel}/clients/${view.client}/read`, { method: "POST", body: "{}" }).catch(() => null);
@@ -213,6 +218,8 @@ function bubbleRow(messages, presses) {
   if (text) bubble.append(element("span", "words", text));
   const time = new Date(message.at).toLocaleTimeString("uk-UA", { hour: "2-digit", minute: "2-digit" });
   bubble.append(element("span", "meta", message.edited ? `змінено ${time}` : time));
+  const reactions = Object.values(message.reactions ?? {});
+  if (reactions.length) bubble.append(element("span", "reactions", reactions.join(" ")));
   row.append(bubble);
   if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message, presses));
   if (message.rich_media) row.append(viberButtons(message.rich_media));
@@ -228,8 +235,10 @@ function bubbleRow(messages, presses) {
 function drawTicks(row, message) {
   if (message.direction !== "in" || !message.state) return;
   const mark = row.querySelector(".ticks") ?? row.querySelector(".meta").appendChild(element("span", "ticks"));
-  mark.textContent = message.state === "delivered" ? "✓✓" : "✓";
-  mark.title = message.state === "delivered" ? "Доставлено боту" : "Надіслано";
+  mark.textContent = message.state === "sent" ? "✓" : "✓✓";
+  mark.classList.toggle("read", message.state === "read");
+  const delivered = messenger().delivered ?? "Доставлено";
+  mark.title = { sent: "Надіслано", delivered, read: "Прочитано" }[message.state] ?? "";
 }
 
 function toEnd() {
@@ -248,6 +257,7 @@ function inlineKeyboard(message, presses) {
     for (const button of buttons) {
       const made = element("button", "", button.url ? `${button.text} ↗` : button.text);
       made.type = "button";
+      if (button.description) made.append(element("small", "about", button.description));
       if (presses.some((p) => p.data === button.callback_data)) {
         made.classList.add("waiting");
         made.setAttribute("aria-busy", "true");

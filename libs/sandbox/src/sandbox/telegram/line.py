@@ -75,7 +75,7 @@ class TelegramLine:
     async def post(self, client: str, raw: bytes | str, arrived: Sequence[Arrived]) -> Json:
         return await self._posting.post(self._bot, client, read_body(Writing, raw), arrived)
 
-    def act(self, client: str, action: str, raw: bytes) -> Json:
+    async def act(self, client: str, action: str, raw: bytes) -> Json:
         if action in UNSEEN:
             raise Refused("not_visible_to_bots", UNSEEN[action])
         phones = self._phones

@@ -1,0 +1,1 @@
+"""WhatsApp by number: Meta's Cloud API, its webhooks and the phones of the clients."""

@@ -1,6 +1,8 @@
 # The commands of this project; each may be run again at any time. `make help` lists them.
 PYTHON ?= python3
 SEED ?= 1
+# Tests side by side: many of them wait for servers, so more than this machine has cores.
+WORKERS ?= 3
 export SCALE S
 UP := $(PYTHON) deploy/up.py
 VENV := .venv/bin
@@ -31,8 +33,8 @@ doctor: ## what this machine has and lacks
 
 test: ## set up and run all tests on servers of their own
 	@$(UP) setup --for test
-	@$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	@$(VENV)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m alone
+	@$(VENV)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not alone"
+	@$(VENV)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m alone
 
 check: ## format, lint, types, floors, house rules, unit and contract tests: about a minute
 	@$(UP) setup --for check

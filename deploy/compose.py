@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, say
-from demo_people import sandbox_bots, sandbox_viber_bots
+from demo_people import sandbox_bots, sandbox_viber_bots, sandbox_whatsapp_numbers
 from msgkit.testing.infra import engine_answers, require_engine
 from msgkit.testing.processes import ServerFailed, write_private
 from roster import Addresses
@@ -18,6 +18,8 @@ FILE = ROOT / "deploy/compose.yaml"
 ENVIRONMENT = STATE / "compose.env"
 _SERVERS = ("rabbitmq", "mongodb")
 _UP_SECONDS = "180"
+_WHATSAPP_CALLBACK = "http://ingest-whatsapp:8084/webhooks/whatsapp"
+"""Among the containers of the profile `app`."""
 
 
 def is_used() -> bool:
@@ -38,9 +40,15 @@ def environment(ports: Ports, secrets: Secrets) -> dict[str, str]:
         "SESSION_KEY": secrets.values["SESSION_KEY"],
         "CREDENTIAL_KEYS_INGEST_TELEGRAM": json.dumps(secrets.credential_keys("ingest-telegram")),
         "CREDENTIAL_KEYS_INGEST_VIBER": json.dumps(secrets.credential_keys("ingest-viber")),
+        "CREDENTIAL_KEYS_INGEST_WHATSAPP": json.dumps(secrets.credential_keys("ingest-whatsapp")),
+        "META_APP_SECRETS": json.dumps([secrets.values["META_APP_SECRET"]]),
+        "META_VERIFY_TOKENS": json.dumps([secrets.values["META_VERIFY_TOKEN"]]),
         "SERVICE_PUBLIC_KEYS": json.dumps(secrets.service_public_keys()),
         "SANDBOX_BOTS": json.dumps(sandbox_bots(secrets), ensure_ascii=True),
         "SANDBOX_VIBER_BOTS": json.dumps(sandbox_viber_bots(secrets), ensure_ascii=True),
+        "SANDBOX_WHATSAPP_NUMBERS": json.dumps(
+            sandbox_whatsapp_numbers(secrets, _WHATSAPP_CALLBACK), ensure_ascii=True
+        ),
     }
     for name, key in secrets.values.items():
         if name.startswith("SERVICE_KEY_"):

@@ -21,6 +21,8 @@ DEMO_FILE = STATE / "demo.json"
 _CONNECTOR_DEADLINE_SECONDS = 30
 _WELCOME = "Вітаємо! Напишіть, на яку послугу й коли вас записати, або натисніть кнопку."
 
+_WHATSAPP = "whatsapp"
+
 
 @dataclass(frozen=True)
 class _Messenger:
@@ -31,7 +33,7 @@ class _Messenger:
     public: int
     """Offset of the port its webhooks come to."""
     token: str
-    """Which secret is a tenant's bot there: `BOT_TOKEN` of `BOT_TOKEN_salon`."""
+    """Which secret is a tenant's bot there: `BOT_TOKEN` of `BOT_TOKEN_salon`; who has none has no channel."""
     title: str
     roles: tuple[str, ...]
     welcome: Mapping[str, object]
@@ -47,6 +49,9 @@ _MESSENGERS = (
         "{} у Viber",
         ("admin", "reception", "viber-only"),
         {"text": _WELCOME, "buttons": [{"text": "Записатися", "value": "Хочу записатися"}]},
+    ),
+    _Messenger(
+        _WHATSAPP, "ingest-whatsapp", 4, "WHATSAPP_TOKEN", "WhatsApp салону", ("admin", "reception"), {}
     ),
 )
 
@@ -94,6 +99,8 @@ def _connected(
     known = _call("GET", f"{gateway}/api/v1/channels", None, bearer)
     channel = next((each for each in known if each["kind"] == messenger.kind), None)
     _wait_for_connector(messenger, gateway, bearer)
+    if messenger.kind == _WHATSAPP:
+        _save_callback(tenant, sandbox, {"callback_url": f"{webhooks}webhooks/whatsapp"})
     if channel is not None and not channel["webhook_url"].startswith(webhooks):
         say(f"{channel['title']}: the ports moved, connecting it anew (a new channel; old dialogues stay).")
         _call("DELETE", f"{gateway}/api/v1/channels/{channel['id']}", None, bearer)
@@ -102,11 +109,14 @@ def _connected(
         order = {
             "kind": messenger.kind,
             "title": messenger.title.format(tenant.title),
-            "credentials": {"token": token},
+            "credentials": _credentials(tenant, messenger, token),
             "api_base": sandbox + SANDBOX_PATHS[messenger.service],
             "settings": {"roles": messenger.roles, "welcome": messenger.welcome},
         }
         channel = _call("POST", f"{gateway}/api/v1/channels", order, bearer)
+    if messenger.kind == _WHATSAPP:
+        # An app's callback names no channel: the control API learns here what this number is called.
+        _save_callback(tenant, sandbox, {"channel_id": channel["id"]})
     webhook = _call("GET", f"{sandbox}/control/{channel['id']}/webhook", None, {})
     return {
         "id": channel["id"],
@@ -122,7 +132,32 @@ def _signing(kind: str, token: str, webhook: dict[str, Any]) -> dict[str, str]:
     """What whoever plays the messenger needs for its webhooks to be believed."""
     if kind == "telegram_bot":
         return {"header": "X-Telegram-Bot-Api-Secret-Token", "secret_token": webhook["secret_token"]}
+    if kind == _WHATSAPP:
+        return {
+            "header": "X-Hub-Signature-256",
+            "algorithm": "sha256= and hmac-sha256, hex, of the body",
+            **{name: webhook[name] for name in ("app_secret", "verify_token", "phone_number_id", "waba_id")},
+        }
     return {"header": "X-Viber-Content-Signature", "algorithm": "hmac-sha256, hex, of the body", "key": token}
+
+
+def _credentials(tenant: Tenant, messenger: _Messenger, token: str) -> dict[str, str]:
+    """What the administrator would type in."""
+    if messenger.kind != _WHATSAPP:
+        return {"token": token}
+    number = tenant.whatsapp
+    assert number is not None
+    return {
+        "phone_number_id": number.phone_number_id,
+        "waba_id": number.waba_id,
+        "access_token": token,
+    }
+
+
+def _save_callback(tenant: Tenant, sandbox: str, settings: Mapping[str, str]) -> None:
+    """What the vendor does once in Meta's App Dashboard; a callback has to pass its handshake."""
+    assert tenant.whatsapp is not None
+    _call("PUT", f"{sandbox}/control/whatsapp/{tenant.whatsapp.phone_number_id}", settings, {})
 
 
 def _wait_for_connector(messenger: _Messenger, gateway: str, bearer: dict[str, str]) -> None:

@@ -13,6 +13,15 @@ USERS_FILE = STATE / "users.json"
 
 
 @dataclass(frozen=True)
+class WhatsAppNumber:
+    """A number the sandbox plays; the ids are Meta's, and no secrets."""
+
+    phone_number_id: str
+    display_phone_number: str
+    waba_id: str
+
+
+@dataclass(frozen=True)
 class Tenant:
     """A business of the demo with the bots it has in the sandbox."""
 
@@ -21,6 +30,8 @@ class Tenant:
     bot_username: str
     viber_uri: str | None = None
     """None: it has no Viber bot."""
+    whatsapp: WhatsAppNumber | None = None
+    """None: it has no number there."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +45,17 @@ class User:
 
 
 TENANTS = (
-    Tenant("salon", "Салон краси «Мавка»", "mavka_salon_bot", viber_uri="mavka_salon"),
+    Tenant(
+        "salon",
+        "Салон краси «Мавка»",
+        "mavka_salon_bot",
+        viber_uri="mavka_salon",
+        whatsapp=WhatsAppNumber("106540352242922", "+380 44 555 07 83", "102290129340398"),
+    ),
     Tenant("clinic", "Клініка «Здоров'я»", "zdorovia_clinic_bot"),
 )
+HIDDEN_CLIENTS = {"maria": "maria_krasa"}
+"""Whose phone WhatsApp does not tell: the demo shows a client with a phone and one without."""
 USERS = (
     User("olena", "salon", "Олена Коваль", ("admin",)),
     User("ivan", "salon", "Іван Мельник", ("reception",)),
@@ -72,6 +91,30 @@ def sandbox_viber_bots(secrets: Secrets) -> list[dict[str, str]]:
         {"token": secrets.values[f"VIBER_TOKEN_{tenant.id}"], "name": tenant.title, "uri": tenant.viber_uri}
         for tenant in TENANTS
         if tenant.viber_uri is not None
+    ]
+
+
+def sandbox_whatsapp_numbers(secrets: Secrets, callback_url: str | None = None) -> list[dict[str, object]]:
+    """The WhatsApp numbers of the sandbox, as its settings name the fields.
+
+    Args:
+        callback_url: of the app, where nobody sets it in the sandbox's dashboard as `make up` does.
+    """
+    return [
+        {
+            "phone_number_id": tenant.whatsapp.phone_number_id,
+            "display_phone_number": tenant.whatsapp.display_phone_number,
+            "waba_id": tenant.whatsapp.waba_id,
+            "token": secrets.values[f"WHATSAPP_TOKEN_{tenant.id}"],
+            "app_secret": secrets.values["META_APP_SECRET"],
+            "verify_token": secrets.values["META_VERIFY_TOKEN"],
+            "name": tenant.title,
+            "coexistence": True,
+            "hidden_clients": HIDDEN_CLIENTS,
+            "callback_url": callback_url,
+        }
+        for tenant in TENANTS
+        if tenant.whatsapp is not None
     ]
 
 

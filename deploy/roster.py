@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, fingerprint
-from demo_people import USERS_FILE, sandbox_bots, sandbox_viber_bots
+from demo_people import USERS_FILE, sandbox_bots, sandbox_viber_bots, sandbox_whatsapp_numbers
 from state import STATE, Ports, Secrets
 
 
@@ -47,11 +47,12 @@ SERVICES = (
     Service("inbox", ROOT / "services/inbox", None, 5),
     Service("ingest-telegram", ROOT / "services/ingest-telegram", 1, 1),
     Service("ingest-viber", ROOT / "services/ingest-viber", 2, 2),
+    Service("ingest-whatsapp", ROOT / "services/ingest-whatsapp", 4, 4),
     Service("gateway", ROOT / "services/gateway", 0, 0),
 )
 
 
-SANDBOX_PATHS = {"ingest-telegram": "", "ingest-viber": "/viber"}
+SANDBOX_PATHS = {"ingest-telegram": "", "ingest-viber": "/viber", "ingest-whatsapp": "/graph"}
 """Where below the sandbox's address each messenger's API begins."""
 
 
@@ -132,6 +133,7 @@ def _own_environment(
         return {
             "ROZMOVA_SANDBOX_BOTS": _json(sandbox_bots(secrets)),
             "ROZMOVA_SANDBOX_VIBER_BOTS": _json(sandbox_viber_bots(secrets)),
+            "ROZMOVA_SANDBOX_WHATSAPP_NUMBERS": _json(sandbox_whatsapp_numbers(secrets)),
             "ROZMOVA_SANDBOX_STATE": str(STATE / "data/sandbox.json"),
         }
     environment = {
@@ -150,6 +152,11 @@ def _own_environment(
             "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{ports.public(service.public)}",
             "ROZMOVA_API_BASES": _json([sandbox + SANDBOX_PATHS[service.name]]),
             "ROZMOVA_CREDENTIAL_KEYS": _json(secrets.credential_keys(service.name)),
+        }
+    if service.name == "ingest-whatsapp":
+        environment |= {
+            "ROZMOVA_META_APP_SECRETS": _json([secrets.values["META_APP_SECRET"]]),
+            "ROZMOVA_META_VERIFY_TOKENS": _json([secrets.values["META_VERIFY_TOKEN"]]),
         }
     if service.name == "gateway":
         origins = [f"http://{host}:{own['public']}" for host in ("127.0.0.1", "localhost")]

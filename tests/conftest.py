@@ -19,6 +19,20 @@ from msgkit.testing.system import SERVICES, System
 _TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what stays together when tests run side by side (`--dist loadgroup`).
+
+    All on the one system do, so that it is started once; else the tests of a file, for their servers.
+    What is marked `alone` brings its own and goes test by test.
+    """
+    for item in items:
+        if item.get_closest_marker("alone") is None:
+            shares_system = "system" in getattr(item, "fixturenames", ())
+            group = "system" if shares_system else item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
     """A folder for the servers of this session only, so that sessions can run side by side."""
@@ -90,7 +104,7 @@ def system(servers_folder: Path) -> Iterator[System]:
     """The whole system with its demo channels, shared by the end-to-end and the browser tests."""
     running = System(servers_folder / "system")
     try:
-        running.start((*SERVICES, "ingest-viber"))
+        running.start((*SERVICES, "ingest-viber", "ingest-whatsapp"))
         yield running
     finally:
         running.stop()

@@ -369,6 +369,7 @@ async def fill(system: System, messages: int, generation: int) -> None:
             "start_payload": None,
             "group_id": None,
             "pressed": None,
+            "is_standby": False,
         }
         if number == 0:
             INBOUND.validate_python(event)  # else all of them would go to quarantine

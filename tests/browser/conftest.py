@@ -47,6 +47,14 @@ def viber_client(system: System) -> Iterator[ClientPhone]:
 
 
 @pytest.fixture
+def whatsapp_client(system: System) -> Iterator[ClientPhone]:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as http:
+        phone = ClientPhone(system, http, system.whatsapp)
+        yield phone
+        phone.faults()
+
+
+@pytest.fixture
 def operator(chromium: Browser, system: System) -> Iterator[Callable[[str], Operator]]:
     """Logs somebody in, in a browser profile of his own; no page may have complained in the end."""
     operators: list[Operator] = []

@@ -36,6 +36,7 @@ def test_axe_finds_nothing(
     context: BrowserContext,
     system: System,
     client: ClientPhone,
+    whatsapp_client: ClientPhone,
     theme: Literal["light", "dark"],
 ) -> None:
     inspection = Inspection(theme)
@@ -90,6 +91,15 @@ def test_axe_finds_nothing(
     page.keyboard.press("Control+Slash")
     page.get_by_test_id("keys-help").wait_for()
     inspection.look(page, "keys")
+    page.keyboard.press("Escape")
+
+    whatsapp_client.do("messages", text=f"Писала вчора {whatsapp_client.id}", hours_ago=25)
+    olena.open(whatsapp_client)
+    page.get_by_test_id("choose-template").wait_for()
+    inspection.look(page, "time-is-over")
+    page.get_by_test_id("choose-template").click()
+    page.get_by_test_id("template").filter(has_text="appointment reminder").click()
+    inspection.look(page, "templates")
     page.keyboard.press("Escape")
 
     olena.into_channels()

@@ -211,6 +211,10 @@ class Stage:
             "media": [],
             "buttons": [],
             "reply_to_provider_id": None,
+            "place": None,
+            "shared_contact": None,
+            "template": None,
+            "is_reaction": False,
         }
         return SendMessage(**{**fields, **more})
 

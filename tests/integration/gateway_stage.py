@@ -26,7 +26,7 @@ from websockets.typing import Origin, Subprotocol
 from msgkit.contracts.access import may_see
 from msgkit.contracts.facts import Change, FactsEnvelope, UiEvent
 from msgkit.contracts.ids import new_id
-from msgkit.contracts.internal_api import LiveEpoch, MediaRecord, ReadMark, Trail
+from msgkit.contracts.internal_api import LiveEpoch, MediaRecord, MessageTemplate, ReadMark, Trail
 from msgkit.contracts.manifest import Abilities, Limit, Manifest, ManifestAnnounced
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, FACTS, PRESENCE, facts_key, live_stream
 from msgkit.contracts.views import (
@@ -63,6 +63,7 @@ USERS = [
     ("maria", "clinic", ["admin"]),
 ]
 TELEGRAM, VIBER, CLINIC = "salon-telegram", "salon-viber", "clinic-telegram"
+WHATSAPP = "salon-whatsapp"
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,16 @@ class Keys:
         return cls(base64.b64encode(raw).decode(), base64.b64encode(public).decode())
 
 
-def channel_view(channel_id: str, roles: list[str] | None) -> ChannelView:
+def channel_view(channel_id: str, roles: list[str] | None, kind: str = "telegram_bot") -> ChannelView:
     return ChannelView(
         id=channel_id,
-        kind="telegram_bot",
+        kind=kind,
         title=channel_id,
         state="active",
         connected=True,
         account_name="bot",
         credentials_hint="…1234",
-        webhook_url=f"http://127.0.0.1/webhooks/telegram_bot/{channel_id}",
+        webhook_url=f"http://127.0.0.1/webhooks/{kind}/{channel_id}",
         problem=None,
         settings=ChannelSettings(roles=roles),
         created_at=datetime(2026, 11, 21, tzinfo=UTC),
@@ -207,6 +208,33 @@ class InboxWire:
             return self.media[attachment_id]
 
 
+@dataclass
+class ConnectorWire:
+    """Speaks the internal API of the ingest service of a messenger with templates."""
+
+    KIND = "whatsapp"
+
+    tokens: ServiceTokens
+    templates: list[MessageTemplate] = field(default_factory=list)
+    refusal: Problem | None = None
+    asked: list[Caller] = field(default_factory=list)
+    """Who wanted the templates, question by question."""
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+        install_problem_handlers(app)
+        caller: Any = Depends(caller_dependency(self.tokens, {"gateway"}))
+
+        @app.get("/internal/accounts/{channel_id}/templates")
+        async def templates(channel_id: str, who: Caller = caller) -> list[MessageTemplate]:
+            self.asked.append(who)
+            if self.refusal is not None:
+                raise self.refusal
+            return self.templates if channel_id == WHATSAPP else []
+
+        return app
+
+
 @dataclass(frozen=True)
 class Asked:
     """One thing an operator did, as inbox was asked for it."""
@@ -219,11 +247,12 @@ class Asked:
 
 
 def conversation_row(conversation_id: str, channel_id: str) -> ViewerRow:
+    kind = ConnectorWire.KIND if channel_id == WHATSAPP else "telegram_bot"
     return ViewerRow(
         id=conversation_id,
         v=3,
         title="Ірина",
-        channel=ChannelRef(id=channel_id, kind="telegram_bot", title=channel_id),
+        channel=ChannelRef(id=channel_id, kind=kind, title=channel_id),
         contact=ContactView(name="Ірина"),
         client=None,
         handler=Handler.OPERATOR,
@@ -431,10 +460,40 @@ class Gateway:
             yield window
 
 
+def announced(kind: str, internal_url: str) -> ManifestAnnounced:
+    """What a connector of this kind says of itself."""
+    with_templates = kind == ConnectorWire.KIND
+    abilities = Abilities(
+        bot=True, buttons=True, edit=True, delete=True, typing=True, receipts=False, knows_phone=False,
+        needs_prior_inbound=True,
+        read_marks=False,
+        reactions=False,
+        templates=with_templates, media_kinds=[],
+    )  # fmt: skip
+    manifest = Manifest(
+        kind=kind,
+        title=kind.title(),
+        service=f"ingest-{kind}",
+        abilities=abilities,
+        limits={"text": Limit(value=4096, unit="utf16_units", source="https://core.telegram.org/bots/api")},
+        reply_window_hours=24 if with_templates else None,
+        credentials_schema={"type": "object"},
+    )
+    return ManifestAnnounced(
+        type="manifest.announced.v1",
+        manifest=manifest,
+        internal_url=internal_url,
+        instance="test",
+        at=datetime.now(UTC),
+    )
+
+
 @dataclass
 class Stage:
     amqp_url: str
     inbox: InboxWire
+    connector: ConnectorWire
+    connector_url: str
     gateway: Gateway
     publisher: Publisher
 
@@ -466,30 +525,9 @@ class Stage:
         return key
 
     async def announce(self, kind: str) -> None:
-        """Say as a connector of this kind that it is there."""
-        abilities = Abilities(
-            bot=True, buttons=True, edit=True, delete=True, typing=True, receipts=False, knows_phone=False,
-            needs_prior_inbound=True, media_kinds=[],
-        )  # fmt: skip
-        manifest = Manifest(
-            kind=kind,
-            title=kind.title(),
-            service=f"ingest-{kind}",
-            abilities=abilities,
-            limits={
-                "text": Limit(value=4096, unit="utf16_units", source="https://core.telegram.org/bots/api")
-            },
-            reply_window_hours=None,
-            credentials_schema={"type": "object"},
-        )
-        announced = ManifestAnnounced(
-            type="manifest.announced.v1",
-            manifest=manifest,
-            internal_url="http://127.0.0.1:1",
-            instance="test",
-            at=datetime.now(UTC),
-        )
-        body = announced.model_dump_json().encode()
+        """Say as a connector of this kind that it is there; the one with templates really is."""
+        url = self.connector_url if kind == ConnectorWire.KIND else "http://127.0.0.1:1"
+        body = announced(kind, url).model_dump_json().encode()
         await self.publisher.publish(
             Outgoing(PRESENCE, ANNOUNCEMENT_KEY, body, new_id(), ANNOUNCEMENT_KEY, persistent=False)
         )
@@ -549,8 +587,12 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """A gateway process with two tenants; `more_env` overrides its environment."""
     inbox_keys, gateway_keys, session_keys = Keys.new(), Keys.new(), Keys.new()
+    connector_keys = Keys.new()
     public_keys = {"inbox": inbox_keys.public, "gateway": gateway_keys.public}
     wire = InboxWire(amqp_url, ServiceTokens("inbox", inbox_keys.private, public_keys))
+    connector = ConnectorWire(
+        ServiceTokens(f"ingest-{ConnectorWire.KIND}", connector_keys.private, public_keys)
+    )
     wire.channels = {
         "salon": [channel_view(TELEGRAM, None), channel_view(VIBER, ["admin", "viber-only"])],
         "clinic": [channel_view(CLINIC, None)],
@@ -558,7 +600,7 @@ async def stage(
     await declare(amqp_url, [live_stream(wire.epoch)])
     users_file = folder / "users.json"
     write_users(users_file)
-    async with serving(wire.app()) as inbox_url:
+    async with serving(wire.app()) as inbox_url, serving(connector.app()) as connector_url:
         port, internal_port = free_port(), free_port()
         env = {
             "PATH": os.environ["PATH"],
@@ -582,7 +624,7 @@ async def stage(
         publisher = Publisher(amqp_url, "test")
         try:
             await gateway.start()
-            yield Stage(amqp_url, wire, gateway, publisher)
+            yield Stage(amqp_url, wire, connector, connector_url, gateway, publisher)
         finally:
             await publisher.close()
             await gateway.http.aclose()

@@ -5,51 +5,30 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 from aio_pika.abc import AbstractChannel
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from inbox_client import KIND
 
 from inbox.app import Inbox, assemble
 from inbox.domain import Fact
 from inbox.settings import Settings
-from msgkit.contracts.events import (
-    Contact,
-    ContactAvailability,
-    Content,
-    DeliveryReported,
-    Failure,
-    MediaRef,
-    MediaSettled,
-    MessageEchoed,
-    MessageEdited,
-    MessageReceived,
-    OutboundButton,
-    StoredMedia,
-)
 from msgkit.contracts.facts import FactsEnvelope
 from msgkit.contracts.ids import (
-    attachment_id,
-    conversation_id,
-    inbound_event_id,
-    inbound_message_id,
     new_id,
     partition_of,
 )
 from msgkit.contracts.topology import INBOUND, conversation_key
-from msgkit.contracts.words import AuthorKind, MessageKind, MessageState
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Outgoing
-from msgkit.runtime.clock import utc_now
 from msgkit.runtime.partition_reader import Delivery
 from msgkit.runtime.tokens import ServiceTokens
 
-KIND = "telegram_bot"
 _SEEDS = {
     name: bytes([number]) * 32 for number, name in enumerate(("gateway", "inbox", "ingest-telegram"), 1)
 }
@@ -77,195 +56,6 @@ def settings_for(amqp_url: str, mongo_url: str, mongo_prefix: str, instance: str
             "service_public_keys": PUBLIC_KEYS,
         }
     )
-
-
-@dataclass
-class Client:
-    """A client of one channel, who writes, edits, blocks."""
-
-    channel_id: str
-    tenant_id: str = "salon"
-    key: str = "501"
-    name: str = "Оля"
-    numbers: int = field(default=0)
-
-    @property
-    def conversation_id(self) -> str:
-        return conversation_id(self.channel_id, self.key)
-
-    @property
-    def _common(self) -> dict[str, Any]:
-        return {
-            "tenant_id": self.tenant_id,
-            "channel_id": self.channel_id,
-            "channel_kind": KIND,
-            "recorded_at": utc_now(),
-            "conversation_id": self.conversation_id,
-        }
-
-    @property
-    def _contact(self) -> Contact:
-        return Contact(key=self.key, name=self.name, username=None, phone=None, language="uk")
-
-    def says(
-        self,
-        text: str,
-        *,
-        provider_id: str | None = None,
-        sent_at: datetime | None = None,
-        seq: int | None = None,
-        reply_to: str | None = None,
-        content: Content | None = None,
-    ) -> MessageReceived:
-        self.numbers += 1
-        provider_id = provider_id or str(self.numbers)
-        return MessageReceived(
-            **self._common,
-            type="message.received.v1",
-            event_id=inbound_event_id(
-                KIND, self.channel_id, f"{self.key}:{provider_id}", "message.received.v1"
-            ),
-            webhook_id=new_id(),
-            raw="{}",
-            contact=self._contact,
-            provider_id=provider_id,
-            provider_seq=seq or self.numbers,
-            sent_at=sent_at or utc_now(),
-            content=content or text_content(text),
-            reply_to_provider_id=reply_to,
-            start_payload=None,
-            group_id=None,
-            pressed=None,
-        )
-
-    def hears(
-        self,
-        text: str,
-        provider_id: str,
-        author_kind: Literal[AuthorKind.OPERATOR, AuthorKind.BOT],
-        content: Content | None = None,
-        buttons: Sequence[Sequence[OutboundButton]] = (),
-    ) -> MessageEchoed:
-        """Something was said to them that inbox did not order."""
-        self.numbers += 1
-        return MessageEchoed(
-            **self._common,
-            type="message.echoed.v1",
-            event_id=inbound_event_id(
-                KIND, self.channel_id, f"{self.key}:{provider_id}", "message.echoed.v1"
-            ),
-            webhook_id=new_id(),
-            raw="{}",
-            contact=self._contact,
-            provider_id=provider_id,
-            provider_seq=self.numbers,
-            sent_at=utc_now(),
-            author_kind=author_kind,
-            content=content or text_content(text),
-            buttons=[list(row) for row in buttons],
-            reply_to_provider_id=None,
-        )
-
-    def edits(self, provider_id: str, text: str, edited_at: datetime | None = None) -> MessageEdited:
-        at = edited_at or utc_now()
-        return MessageEdited(
-            **self._common,
-            type="message.edited.v1",
-            event_id=new_id(),
-            webhook_id=new_id(),
-            raw="{}",
-            contact=self._contact,
-            provider_id=provider_id,
-            edited_at=at,
-            content=text_content(text),
-        )
-
-    def turns(self, *, available: bool, at: datetime | None = None) -> ContactAvailability:
-        return ContactAvailability(
-            **self._common,
-            type="contact.availability.v1",
-            event_id=new_id(),
-            webhook_id=new_id(),
-            raw="{}",
-            contact=self._contact,
-            available=available,
-            happened_at=at or utc_now() + timedelta(seconds=1),
-        )
-
-    def gets(
-        self,
-        message_id: str,
-        state: MessageState,
-        *,
-        provider_ids: tuple[str, ...] = (),
-        failure: Failure | None = None,
-        blocked: bool = False,
-        is_late_refusal: bool = False,
-    ) -> DeliveryReported:
-        return DeliveryReported(
-            **self._common,
-            type="delivery.reported.v1",
-            event_id=new_id(),
-            message_id=message_id,
-            state=state,
-            provider_ids=list(provider_ids),
-            failure=failure,
-            contact_blocked=blocked,
-            is_late_refusal=is_late_refusal,
-            happened_at=utc_now() + timedelta(seconds=1),
-        )
-
-    def file_of(self, provider_id: str, ref: str) -> str:
-        """The id of a file of a message of theirs."""
-        return attachment_id(inbound_message_id(self.conversation_id, provider_id), ref)
-
-    def file_settled(self, provider_id: str, ref: str, *, lost: Any = None) -> MediaSettled:
-        """Their file was fetched, or why it is lost."""
-        stored = StoredMedia(
-            key=f"objects/{ref}",
-            mime="image/png",
-            size_bytes=900,
-            width=600,
-            height=400,
-            duration_s=None,
-            thumb_key=f"objects/{ref}-thumb",
-        )
-        return MediaSettled(
-            **self._common,
-            type="media.settled.v1",
-            event_id=new_id(),
-            message_id=inbound_message_id(self.conversation_id, provider_id),
-            attachment_id=self.file_of(provider_id, ref),
-            stored=None if lost else stored,
-            reason=lost,
-            happened_at=utc_now(),
-        )
-
-
-def text_content(text: str) -> Content:
-    return Content(
-        kind=MessageKind.TEXT,
-        text=text,
-        entities=[],
-        media=[],
-        place=None,
-        shared_contact=None,
-        unsupported=None,
-    )
-
-
-def photo_content(ref: str, text: str = "") -> Content:
-    file = MediaRef(
-        ref=ref,
-        kind=MessageKind.IMAGE,
-        name=None,
-        mime="image/jpeg",
-        size_bytes=1000,
-        width=640,
-        height=480,
-        duration_s=None,
-    )
-    return text_content(text).model_copy(update={"kind": MessageKind.IMAGE, "media": [file]})
 
 
 def delivery_of(event: Fact) -> Delivery:
@@ -435,6 +225,7 @@ async def running(settings: Settings, *, reads: bool = True) -> AsyncIterator[Ri
     else:
         await inbox.store.prepare()
         await inbox.channels.prepare()
+        await inbox.kinds.load()
         await inbox.live.ensure()
         await inbox.publisher.connect()
         await inbox.membership.join()

@@ -46,6 +46,9 @@ MANIFEST = Manifest(
         receipts=True,
         knows_phone=False,
         needs_prior_inbound=True,
+        read_marks=False,
+        reactions=False,
+        templates=False,
         media_kinds=[],
     ),
     limits={"calls": Limit(value=200, unit="per_second", source="our own")},
@@ -176,10 +179,10 @@ def _received(said: Mapping[str, Any], request: WebhookRequest, account: Account
     client, provider_id = str(said["client"]), str(said["id"])
     return MessageReceived(
         type="message.received.v1",
-        event_id=inbound_event_id(KIND, account.channel_id, provider_id, "message.received.v1"),
+        event_id=inbound_event_id(account.kind, account.channel_id, provider_id, "message.received.v1"),
         tenant_id=account.tenant_id,
         channel_id=account.channel_id,
-        channel_kind=KIND,
+        channel_kind=account.kind,
         recorded_at=utc_now(),
         conversation_id=conversation_id(account.channel_id, client),
         webhook_id=request.webhook_id,
@@ -201,6 +204,7 @@ def _received(said: Mapping[str, Any], request: WebhookRequest, account: Account
         start_payload=None,
         group_id=None,
         pressed=None,
+        is_standby=False,
     )
 
 

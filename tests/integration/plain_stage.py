@@ -81,10 +81,21 @@ class Replica:
         await self.internal.aclose()
 
 
-async def started(phone: Phone, amqp_url: str, mongo_url: str, prefix: str, **more: Any) -> Replica:
+async def started(
+    phone: Phone,
+    amqp_url: str,
+    mongo_url: str,
+    prefix: str,
+    *,
+    connector: PlainConnector | None = None,
+    has_people: bool = False,
+    **more: Any,
+) -> Replica:
     """A replica that runs; `more` are settings."""
     settings = make_settings(amqp_url, mongo_url, prefix, "http://127.0.0.1:9", **more)
-    service = build_ingest(PlainConnector(phone), settings, has_spool=True)
+    service = build_ingest(
+        connector or PlainConnector(phone), settings, has_spool=True, has_people=has_people
+    )
     await service.start()
     token = ServiceTokens("gateway", GATEWAY_SEED, {}).issue(SERVICE, tenant_id="salon", user_id="olena")
     assert service.public is not None
@@ -110,8 +121,10 @@ class Stage:
     inbound: asyncio.Queue[Inbound]
     out_seq: dict[str, int] = field(default_factory=dict)
 
-    async def say(self, text: str, *, client: str = "7", channel_id: str = CHANNEL) -> SendMessage:
-        """An order to send, as inbox gives it."""
+    async def say(
+        self, text: str, *, client: str = "7", channel_id: str = CHANNEL, **more: Any
+    ) -> SendMessage:
+        """An order to send, as inbox gives it; `more` are further fields."""
         key = f"{channel_id}{client}"
         self.out_seq[key] = self.out_seq.get(key, 0) + 1
         order = SendMessage(
@@ -130,7 +143,11 @@ class Stage:
             media=[],
             buttons=[],
             reply_to_provider_id=None,
-        )
+            place=None,
+            shared_contact=None,
+            template=None,
+            is_reaction=False,
+        ).model_copy(update=more)
         await self.publisher.publish(
             Outgoing(
                 exchange=topology.SENDS,
@@ -172,9 +189,11 @@ def _emptied(queue: asyncio.Queue[Inbound]) -> list[Inbound]:
 
 
 @asynccontextmanager
-async def staged(amqp_url: str, mongo_url: str, prefix: str, **more: Any) -> AsyncIterator[Stage]:
-    """A stage that stands while the block runs."""
-    phone = Phone()
+async def staged(
+    amqp_url: str, mongo_url: str, prefix: str, phone: Phone | None = None, **more: Any
+) -> AsyncIterator[Stage]:
+    """A stage that stands while the block runs; `more` as for `started`."""
+    phone = phone or Phone()
     with tempfile.TemporaryDirectory() as objects:
         own = {"objects_url": Path(objects).as_uri()}
         replica = await started(phone, amqp_url, mongo_url, prefix, **(own | more))

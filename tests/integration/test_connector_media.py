@@ -22,6 +22,7 @@ from PIL import Image
 
 from msgkit.connector import media_jobs, media_store
 from msgkit.connector.acceptance import Acceptance, NotAccepted
+from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.accounts import AccountStore
 from msgkit.connector.contract import (
     Account,
@@ -184,6 +185,9 @@ class PlayedMessenger:
                 receipts=False,
                 knows_phone=False,
                 needs_prior_inbound=True,
+                read_marks=False,
+                reactions=False,
+                templates=False,
                 media_kinds=["image"],
             ),
             limits={"file_in": Limit(value=LIMIT, unit="bytes", source="this test")},
@@ -283,6 +287,7 @@ class Stage:
             start_payload=None,
             group_id=None,
             pressed=None,
+            is_standby=False,
         )
 
     async def was_throttled(self) -> bool:
@@ -692,6 +697,7 @@ async def test_messenger_must_repeat_a_file_nobody_wrote_down(
             quarantine=Quarantine(stage.database, "ingest-played"),
             acknowledgements=None,
             media=stage.jobs(store=store),
+            alerts=AccountAlerts(stage.database, stage.accounts),
         )
 
     connector.events = (message,)

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from connector_stage import CHANNEL, OTHER_TOKEN, BotApi, Stage, running
 
-from msgkit.connector.webhook import BODY_MAX_BYTES
+from msgkit.connector.door import BODY_MAX_BYTES
 from msgkit.contracts.events import MessageReceived
 from msgkit.testing.servers import MongoServer, RabbitMQServer, VirtualHosts
 

@@ -528,6 +528,99 @@ def _small_change() -> Change:
     )
 
 
+async def test_a_silent_consumer_is_attached_again_where_it_stopped(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ 3.10 may stop serving a consumer that attached while it started; nothing is missing then."""
+    _impatient(monkeypatch)
+    async with _following(amqp_url) as (live, publisher, _wire):
+        first = [await _tell(publisher) for _ in range(5)]
+        await _until_heard_in(live, first)
+        async with _unbound(amqp_url, live.epoch):
+            async with asyncio.timeout(20):
+                while live.ready.is_set():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # pace: it has no event for not being ready
+        second = [await _tell(publisher) for _ in range(5)]
+        await _until_heard_in(live, first + second)
+        assert live.generation == 1, "nobody had to begin anew"
+
+
+async def test_a_consumer_that_stays_silent_asks_which_stream_inbox_writes_to(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _impatient(monkeypatch)
+    async with _following(amqp_url) as (live, publisher, wire):
+        await _until_heard_in(live, [await _tell(publisher)])
+        left = live.epoch
+        async with _unbound(amqp_url, left):
+            await declare(amqp_url, [live_stream(new := new_id())])
+            wire.epoch = new
+            async with asyncio.timeout(30):
+                while live.epoch != new or not live.ready.is_set():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # pace: it has no event for another stream
+            await _until_heard_in(live, [await _tell(publisher)])
+            assert live.generation == 2
+
+
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.live.MARKER_WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr("gateway.live.MARK_EVERY_SECONDS", 0.5)
+
+
+@contextlib.asynccontextmanager
+async def _following(amqp_url: str) -> AsyncIterator[tuple[Live, Publisher, InboxWire]]:
+    """A live half in this process that follows a stream of its own, and a publisher of facts."""
+    inbox_keys, gateway_keys = Keys.new(), Keys.new()
+    public_keys = {"inbox": inbox_keys.public, "gateway": gateway_keys.public}
+    wire = InboxWire(amqp_url, ServiceTokens("inbox", inbox_keys.private, public_keys))
+    await declare(amqp_url, [live_stream(wire.epoch)])
+    publisher = Publisher(amqp_url, "test")
+    async with serving(wire.app()) as inbox_url:
+        http = InternalClient(inbox_url, "inbox", ServiceTokens("gateway", gateway_keys.private, public_keys))
+        inbox = Inbox(http)
+        channels, manifests = Channels(inbox, time.monotonic), Manifests(time.monotonic)
+        live = Live(amqp_url, inbox, publisher, channels, manifests, utc_now, "alone")
+        following = asyncio.create_task(live.run())
+        try:
+            async with asyncio.timeout(20):
+                await live.ready.wait()
+            yield live, publisher, wire
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await publisher.close()
+            await http.aclose()
+
+
+async def _tell(publisher: Publisher) -> str:
+    change = _small_change()
+    await publisher.publish(as_fact([change]))
+    return str(change.events[0].data["id"])
+
+
+async def _until_heard_in(live: Live, told: list[str]) -> None:
+    async with asyncio.timeout(20):
+        while _ids_in(live)[-len(told) :] != told:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # pace: the ring has no event of its own
+
+
+@contextlib.asynccontextmanager
+async def _unbound(amqp_url: str, epoch: str) -> AsyncIterator[None]:
+    """Nothing that is published reaches the stream meanwhile, as its reader would see it."""
+    stream = live_stream(epoch)
+    connection = await bus.connect(amqp_url, "test")
+    try:
+        channel = await connection.channel()
+        queue = await channel.get_queue(stream.name, ensure=False)
+        for exchange, key in stream.bindings:
+            await queue.unbind(exchange, key)
+        yield
+        for exchange, key in stream.bindings:
+            await queue.bind(exchange, key)
+    finally:
+        await connection.close()
+
+
 async def test_a_deleted_stream_makes_everybody_start_anew(
     tmp_path: Path, amqp_url: str, mongo_url: str, own_prefix: str
 ) -> None:

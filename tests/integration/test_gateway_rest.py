@@ -58,7 +58,7 @@ async def test_bootstrap_says_who_i_am_and_from_where_to_follow(on: Stage) -> No
 CLOSED_DOORS = [
     ("GET", "/bootstrap"), ("GET", "/channels"), ("GET", "/channel-kinds"), ("POST", "/channels"),
     ("GET", "/channels/x"), ("PATCH", "/channels/x"), ("DELETE", "/channels/x"),
-    ("GET", "/channels/x/health"), ("POST", "/channels/x/rotate-secret"),
+    ("GET", "/channels/x/health"), ("GET", "/channels/x/templates"), ("POST", "/channels/x/rotate-secret"),
     ("GET", "/conversations"), ("GET", "/conversations/x"), ("GET", "/conversations/x/messages"),
     ("GET", "/conversations/x/requests"), ("POST", "/conversations/x/messages"),
     ("POST", "/conversations/x/read"), ("POST", "/conversations/x/status"),

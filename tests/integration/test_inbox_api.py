@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from inbox_rig import KIND, Api, Client, Rig, changes, photo_content, running, settings_for
+from inbox_client import KIND, Client, photo_content
+from inbox_rig import Api, Rig, changes, running, settings_for
 
 from msgkit.contracts.events import Contact
 from msgkit.contracts.ids import new_id

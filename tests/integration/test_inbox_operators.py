@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from inbox_rig import KIND, Api, Client, Rig, changes, delivery_of, photo_content, running, settings_for
+from inbox_client import KIND, Client, photo_content
+from inbox_rig import Api, Rig, changes, delivery_of, running, settings_for
 
 from inbox.cli import rebuild
 from msgkit.contracts.events import ChannelHealthReported, Failure, SendMessage

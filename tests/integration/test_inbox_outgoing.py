@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from inbox_rig import Api, Client, Rig, changes, photo_content, running, settings_for
+from inbox_client import Client, photo_content
+from inbox_rig import Api, Rig, changes, running, settings_for
 
 from inbox.cli import rebuild
 from msgkit.contracts.events import Failure, OutboundButton, SendMessage

@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from inbox_rig import Client, Rig, changes, eventually, running, settings_for
+from inbox_client import Client
+from inbox_rig import Rig, changes, eventually, running, settings_for
 
 from inbox.cli import rebuild
 from inbox.conversations import NotFound, Refused

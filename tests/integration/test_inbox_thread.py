@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from inbox_rig import Client, Rig, changes, eventually, running, settings_for
+from inbox_client import Client
+from inbox_rig import Rig, changes, eventually, running, settings_for
 
 from msgkit.contracts.topology import FACTS, SENDS
 from msgkit.contracts.views import ConversationRow, MessageView

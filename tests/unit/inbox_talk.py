@@ -23,13 +23,17 @@ from inbox.domain import (
 from msgkit.contracts.events import (
     Contact,
     ContactAvailability,
+    ContactChanged,
     Content,
     DeliveryReported,
     MediaRef,
     MediaSettled,
+    MessageDeleted,
     MessageEchoed,
     MessageEdited,
+    MessageRecalled,
     MessageReceived,
+    ReactionChanged,
     StoredMedia,
 )
 from msgkit.contracts.ids import attachment_id, conversation_id, inbound_message_id
@@ -83,6 +87,7 @@ def came(provider_id: str = "1", words: str = "Добрий день", **more: A
         "start_payload": None,
         "group_id": None,
         "pressed": None,
+        "is_standby": False,
         **more,
     }
     return MessageReceived(**fields)
@@ -121,6 +126,71 @@ def edited(provider_id: str, words: str, at: datetime) -> MessageEdited:
         edited_at=at,
         content=text(words),
     )
+
+
+def withdrawn(provider_id: str, at: datetime = NOON) -> MessageDeleted:
+    return MessageDeleted(
+        **INBOUND,
+        type="message.deleted.v1",
+        event_id=f"d{provider_id}",
+        recorded_at=NOON,
+        provider_id=provider_id,
+        deleted_at=at,
+    )
+
+
+def reacted(
+    provider_id: str,
+    emoji: str | None,
+    at: datetime = NOON,
+    by: Literal[AuthorKind.CLIENT, AuthorKind.OPERATOR] = AuthorKind.CLIENT,
+) -> ReactionChanged:
+    return ReactionChanged(
+        **INBOUND,
+        type="message.reacted.v1",
+        event_id=f"s{provider_id}-{by}-{emoji}-{at.isoformat()}",
+        recorded_at=NOON,
+        provider_id=provider_id,
+        author_kind=by,
+        emoji=emoji,
+        reacted_at=at,
+    )
+
+
+def recalled(
+    provider_id: str,
+    words: str = "Колись",
+    at: datetime = NOON - timedelta(days=30),
+    **more: Any,
+) -> MessageRecalled:
+    fields: dict[str, Any] = {
+        **INBOUND,
+        "type": "message.recalled.v1",
+        "event_id": f"h{provider_id}",
+        "recorded_at": NOON,
+        "provider_id": provider_id,
+        "provider_seq": 1,
+        "sent_at": at,
+        "direction": Direction.IN,
+        "content": text(words),
+        "state": MessageState.DELIVERED,
+        **more,
+    }
+    return MessageRecalled(**fields)
+
+
+def card_changed(event_id: str = "k", **more: Any) -> ContactChanged:
+    contact = {"key": CONTACT, "name": "", "username": None, "phone": None, "language": None}
+    fields: dict[str, Any] = {
+        **INBOUND,
+        "type": "contact.changed.v1",
+        "event_id": event_id,
+        "recorded_at": NOON,
+        "previous_phone": more.pop("previous_phone", None),
+        "is_new_number": more.pop("is_new_number", False),
+        "happened_at": NOON,
+    }
+    return ContactChanged(**fields | {"contact": Contact.model_validate(contact | more)})
 
 
 def turned(available: bool, at: datetime, event_id: str = "a") -> ContactAvailability:
@@ -230,6 +300,12 @@ class Talk:
         )
         self.commits.append(commit)
         self.state = fold(self.state, commit)
+        return decision
+
+    def done(self, command: Command) -> tuple[Any, ...]:
+        """The events of a command that is not refused."""
+        decision = self.does(command)
+        assert not isinstance(decision, Refusal), decision
         return decision
 
     def refused(self, command: Command) -> Refusal:

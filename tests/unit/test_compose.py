@@ -20,6 +20,7 @@ import gateway.settings
 import inbox.settings
 import ingest_telegram.settings
 import ingest_viber.settings
+import ingest_whatsapp.settings
 import sandbox.settings
 from bootstrap import ROOT
 from msgkit.testing import containers
@@ -34,6 +35,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "inbox": inbox.settings.Settings,
     "ingest-telegram": ingest_telegram.settings.Settings,
     "ingest-viber": ingest_viber.settings.Settings,
+    "ingest-whatsapp": ingest_whatsapp.settings.Settings,
     "sandbox": sandbox.settings.Settings,
 }
 _VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
@@ -131,7 +133,8 @@ def test_the_code_of_an_image_is_complete(tmp_path: Path) -> None:
             shutil.copytree(member / "src", code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("static"))
         program = (
             "import sys\n"
-            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_telegram', 'ingest_viber'}\n"
+            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_telegram', 'ingest_viber', "
+            "'ingest_whatsapp'}\n"
             "class Only:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
             "        if name in OURS and not (code / name).exists():\n"

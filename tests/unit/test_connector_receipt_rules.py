@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from msgkit.connector.contract import ProviderReceipt
-from msgkit.connector.receipts import risen, wholly_risen
+from msgkit.connector.contract import ProviderReceipt, send_mark
+from msgkit.connector.receipt_rules import adoption, read_mark, risen, wholly_risen
 from msgkit.contracts.events import Failure
 from msgkit.contracts.words import FailureCode, MessageState
 
@@ -117,3 +117,59 @@ def test_a_message_without_ids_is_read_with_what_came_after_it() -> None:
     assert rise is not None
     assert rise.state is MessageState.READ
     assert wholly_risen(send(state="read"), said("9", "read", and_earlier=True)) is None
+
+
+def test_that_it_was_sent_says_nothing_new_of_an_id_we_know() -> None:
+    assert risen(send("1"), said("1", "sent")) is None
+    assert risen(send("1", state="unknown"), said("1", "sent")) is None
+
+
+ADOPTIONS: list[tuple[dict[str, Any], int, tuple[list[str], int, bool] | None]] = [
+    # the one part, unanswered
+    (send(state="unknown", parts=1, parts_done=0), 0, (["new"], 1, True)),
+    # refused in error: the receipt proves it wrong
+    (send(state="failed", parts=1, parts_done=0), 0, (["new"], 1, True)),
+    # the last of three
+    (send("1", "2", state="unknown", parts=3, parts_done=2), 2, (["1", "2", "new"], 3, True)),
+    # the second of three: the third never went out
+    (send("1", state="unknown", parts=3, parts_done=1), 1, (["1", "new"], 2, False)),
+    # a part that was taken without telling its id
+    (send("2", state="sent", parts=2, parts_done=1), 0, (["new", "2"], 1, False)),
+    (send("1", state="sent", parts=2, parts_done=1), 1, (["1", "new"], 1, False)),
+    # every part has its id: this one is of nobody
+    (send("1", "2", state="sent", parts=2, parts_done=1), 1, None),
+    # a part that was never tried, and one that is none
+    (send("1", state="unknown", parts=3, parts_done=1), 2, None),
+    (send(state="unknown", parts=1, parts_done=0), 1, None),
+    # cancelled before it came
+    (send(state="failed"), 0, None),
+]
+
+
+@pytest.mark.parametrize(("document", "part", "wanted"), ADOPTIONS)
+def test_an_id_that_only_the_mark_tells(
+    document: dict[str, Any], part: int, wanted: tuple[list[str], int, bool] | None
+) -> None:
+    adopted = adoption(document, part, "new")
+    assert (None if adopted is None else (adopted.provider_ids, adopted.parts_done, adopted.is_whole)) == (
+        wanted
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "wanted"),
+    [
+        (send_mark("a" * 32, 0), ("a" * 32, 0)),
+        (send_mark("a.b", 12), ("a.b", 12)),
+        (None, None),
+        ("", None),
+        ("65f0c1", None),
+        (".1", None),
+        ("a.", None),
+        ("a.-1", None),
+        ("a.²", None),
+        ("a.99999999999999999999", None),
+    ],
+)
+def test_a_mark_is_read_only_as_we_write_it(mark: str | None, wanted: tuple[str, int] | None) -> None:
+    assert read_mark(mark) == wanted

@@ -34,8 +34,9 @@ def test_the_contract_s_ports_follow_from_the_base(ports: Ports) -> None:
     by_name = {service.name: service for service in SERVICES}
     public = {name: ports.public(s.public) for name, s in by_name.items() if s.public is not None}
     internal = {name: ports.internal(s.internal) for name, s in by_name.items() if s.internal is not None}
-    assert public == {"sandbox": 8090, "ingest-telegram": 8081, "ingest-viber": 8082, "gateway": 8080}
-    assert internal == {"inbox": 9085, "ingest-telegram": 9081, "ingest-viber": 9082, "gateway": 9080}
+    ingests = {"ingest-telegram": 81, "ingest-viber": 82, "ingest-whatsapp": 84}
+    assert public == {"sandbox": 8090, "gateway": 8080, **{name: 8000 + n for name, n in ingests.items()}}
+    assert internal == {"inbox": 9085, "gateway": 9080, **{name: 9000 + n for name, n in ingests.items()}}
     assert (ports.rabbitmq.amqp, ports.rabbitmq.epmd, ports.mongodb) == (10090, 10092, 10097)
 
 
@@ -68,7 +69,8 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
     assert Secrets.load(file) == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(set(first.values.values())) == len(first.values)
-    assert first.service_public_keys().keys() == {"gateway", "inbox", "ingest-telegram", "ingest-viber"}
+    services = {"gateway", "inbox", "ingest-telegram", "ingest-viber", "ingest-whatsapp"}
+    assert first.service_public_keys().keys() == services
     assert not set(first.service_public_keys().values()) & set(first.values.values())
 
 
@@ -122,7 +124,10 @@ def test_each_service_gets_its_own_secrets_only(ports: Ports, secrets: Secrets) 
                 "SESSION_KEY": name == "gateway",
                 "CREDENTIAL_KEY": name == "ingest-telegram",
                 "CREDENTIAL_KEY_ingest-viber": name == "ingest-viber",
-            }.get(key, key.startswith(("BOT_TOKEN", "VIBER_TOKEN")) and name == "sandbox")
+                "CREDENTIAL_KEY_ingest-whatsapp": name == "ingest-whatsapp",
+                "META_APP_SECRET": name in ("ingest-whatsapp", "sandbox"),
+                "META_VERIFY_TOKEN": name in ("ingest-whatsapp", "sandbox"),
+            }.get(key, key.startswith(("BOT_TOKEN", "VIBER_TOKEN", "WHATSAPP_TOKEN")) and name == "sandbox")
             assert (value in text) is its_own, (name, key)
 
 

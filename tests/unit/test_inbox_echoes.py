@@ -29,6 +29,7 @@ from inbox.domain import (
     DeleteAnswer,
     Door,
     EchoParked,
+    Messenger,
     PostReply,
     Retry,
     ReturnToBot,
@@ -289,13 +290,13 @@ def test_what_was_replaced_is_told_as_an_update_and_never_as_a_new_message() -> 
     talk = overtaken()
     ordered, echo = talk.answer_id, inbound_message_id(CONVERSATION, "901")
     talk.does(reported(ordered, MessageState.SENT, provider_ids=["901"]))
-    told = change_of(step_of(talk.commits[-1], talk.state), None)
+    told = change_of(step_of(talk.commits[-1], talk.state), None, Messenger())
     assert told is not None
     kinds = [(event["type"], event["data"]["id"]) for event in json.loads(told)["events"]]
     assert kinds[:2] == [("message.updated", ordered), ("message.updated", echo)]
     # An echo replaced in the commit that brought it was never there.
     both = replace(talk.commits[-1], events=talk.commits[-2].events + talk.commits[-1].events)
-    told = change_of(step_of(both, talk.state), None)
+    told = change_of(step_of(both, talk.state), None, Messenger())
     assert told is not None
     assert [event["type"] for event in json.loads(told)["events"]] == [
         "message.updated",

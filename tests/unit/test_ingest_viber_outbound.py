@@ -54,6 +54,10 @@ def order(text: str = "", **more: Any) -> SendMessage:
         "media": [],
         "buttons": [],
         "reply_to_provider_id": None,
+        "place": None,
+        "shared_contact": None,
+        "template": None,
+        "is_reaction": False,
     }
     return SendMessage(**{**fields, **more})
 

@@ -272,7 +272,7 @@ def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
 
     return [
         web.get("/", page),
-        web.get("/{name:(?:phone\\.(?:css|js|svg)|bubbles\\.js)}", page),
+        web.get("/{name:(?:phone\\.(?:css|js|svg)|(?:bubbles|keyboards|whatsapp)\\.js)}", page),
         web.get("/health/live", live),
         web.get("/health/ready", ready),
     ]

@@ -1,10 +1,11 @@
 """What the control API and the load generator ask of a messenger, whatever messenger it is."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sandbox.delivery import Watcher
+from sandbox.problems import Refused
 from sandbox.uploads import Arrived
 
 Json = dict[str, object]
@@ -66,3 +67,12 @@ class Messenger(Protocol):
 
     def line(self, channel_id: str) -> Line | None:
         """The bot that serves this channel."""
+
+
+def is_on_its_way(write: Callable[[], Json]) -> bool:
+    """Whether a text of a burst was written and its webhook goes out."""
+    try:
+        receipt = write()
+    except Refused:
+        return False
+    return receipt["update_id"] is not None

@@ -49,6 +49,9 @@ class WhatsAppNumberSettings(BaseModel):
         None, description="Callback of the app, as already saved in its dashboard"
     )
     channel_id: str | None = Field(None, description="What the control API calls the number")
+    hidden_clients: dict[str, str] = Field(
+        default={}, description="Clients who show a username in the place of their phone, by their short ids"
+    )
 
 
 class Settings(BaseSettings):

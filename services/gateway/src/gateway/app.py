@@ -34,6 +34,7 @@ from gateway.proxies import TrustedProxies
 from gateway.schemas import SERVICE
 from gateway.settings import Settings, UsersFile, read_users
 from gateway.store import Store, Tenant, User
+from gateway.templates import Templates
 from gateway.uploads import UploadLimits, Uploads
 from gateway.ws import Sockets
 from msgkit.runtime.bus import Publisher, faststream_broker
@@ -119,6 +120,7 @@ def build() -> Service:  # noqa: PLR0915 - the one place where everything is mad
     tickets = Buckets(per_minute / 60, per_minute / 2, time.monotonic)
     changes = ChannelChanges(mongo.database, settings.instance)
     desk = ChannelDesk(inbox, known_channels, manifests, connectors, changes)
+    templates = Templates(desk, time.monotonic)
     public = _public(
         settings,
         sockets,
@@ -134,8 +136,10 @@ def build() -> Service:  # noqa: PLR0915 - the one place where everything is mad
                 upload_max_bytes=settings.upload_max_bytes,
             ),
             me.routes(store, live, guard),
-            channels.routes(desk, guard),
-            conversations.routes(inbox, files.uploads, Colleagues(store, known_channels), presence, guard),
+            channels.routes(desk, templates, guard),
+            conversations.routes(
+                inbox, files.uploads, templates, Colleagues(store, known_channels), presence, guard
+            ),
             messages.routes(inbox, guard),
             file_routes.routes(files.uploads, files.addresses, inbox, guard),
         ],

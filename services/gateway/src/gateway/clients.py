@@ -22,6 +22,7 @@ from msgkit.contracts.internal_api import (
     LiveEpoch,
     MediaRecord,
     MessagesPage,
+    MessageTemplate,
     Overview,
     ReadMark,
     ReadRequest,
@@ -43,6 +44,7 @@ ConversationAction = Literal["claim", "takeover", "assign", "release", "return-t
 
 _CHANNELS: TypeAdapter[list[ChannelView]] = TypeAdapter(list[ChannelView])
 _REQUESTS: TypeAdapter[list[RequestRef]] = TypeAdapter(list[RequestRef])
+_TEMPLATES: TypeAdapter[list[MessageTemplate]] = TypeAdapter(list[MessageTemplate])
 
 CHANNELS_TTL_SECONDS = 30.0
 """How long a list of channels is believed without a word of change."""
@@ -199,6 +201,9 @@ class Connector:
 
     async def health(self, caller: Caller, channel_id: str) -> AccountHealth:
         return AccountHealth.model_validate(await self._call("GET", f"/{channel_id}/health", caller))
+
+    async def templates(self, caller: Caller, channel_id: str) -> list[MessageTemplate]:
+        return _TEMPLATES.validate_python(await self._call("GET", f"/{channel_id}/templates", caller))
 
     async def forget(self, caller: Caller, channel_id: str) -> None:
         await self._call("DELETE", f"/{channel_id}", caller)

@@ -48,6 +48,8 @@ START_BACK_SECONDS = 3.0
 PREFETCH = 500
 READ_AT_ONCE = 20
 MARKER_WITHIN_SECONDS = 10.0
+MARK_FIRST_SECONDS = 0.5
+"""A consumer attached while RabbitMQ (3.10) is still starting may hear a little and then nothing more."""
 MARK_EVERY_SECONDS = 30.0
 """A stream in which nothing happens still moves: positions do not age, and a deaf consumer is noticed."""
 PAUSE_MAX_SECONDS = 1.0
@@ -78,7 +80,7 @@ class _Moved(Exception):
 
 
 class _Deaf(Exception):
-    """Our own marker did not come back: we are attached to something nobody writes to."""
+    """Our own marker did not come back: the consumer is dead, or nobody writes to what it reads."""
 
 
 class Seen:
@@ -115,6 +117,7 @@ def to_channel_out(view: ChannelView, manifests: Manifests) -> ChannelOut:
         limits=manifests.limits(view.kind),
         limit_units=manifests.limit_units(view.kind),
         abilities=None if known is None else known.manifest.abilities,
+        reply_window_hours=None if known is None else known.manifest.reply_window_hours,
     )
 
 
@@ -157,6 +160,8 @@ class Live:
         self._wake = asyncio.Event()
         self._cancelled = False
         self._down_since: float | None = None
+        self._silences = 0
+        """How often we attached in vain since a marker came back."""
         self._markers: dict[str, asyncio.Event] = {}
 
     @property
@@ -193,9 +198,11 @@ class Live:
         while True:
             try:
                 await self._follow()
-            except* (_Missed, _Deaf) as group:
+            except* _Missed as group:
                 log.warning("live_stream_broken", reasons=_reasons(group))
                 self._restart(self.epoch)
+            except* _Deaf:
+                await self._heard_nothing()
             except* _Moved as group:
                 moved = next(exc for exc in group.exceptions if isinstance(exc, _Moved))
                 log.warning("live_stream_moved")
@@ -348,7 +355,8 @@ class Live:
         return pushes
 
     async def _mark(self) -> None:
-        """Prove again and again that what is published reaches us."""
+        """Prove again and again that what is published reaches us, soon after each other at first."""
+        pause = MARK_FIRST_SECONDS
         while True:
             marker = self._envelope([])
             came_back = asyncio.Event()
@@ -357,6 +365,7 @@ class Live:
                 async with asyncio.timeout(MARKER_WITHIN_SECONDS):
                     await self._publish(marker)
                 await self._hear(came_back)
+                self._silences = 0
             except TimeoutError:
                 raise _Deaf from None
             finally:
@@ -365,7 +374,8 @@ class Live:
                 log.info("live_ready", events=self.ring.events)
                 self.ready.set()
                 self.on_turn()
-            await asyncio.sleep(MARK_EVERY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, MARK_EVERY_SECONDS)
             await self._follow_epoch()
 
     async def _hear(self, came_back: asyncio.Event) -> None:
@@ -436,6 +446,18 @@ class Live:
                 return
         await self._renew()
 
+    async def _heard_nothing(self) -> None:
+        """Attach again where we stopped: that loses nothing. Begin anew only if that was in vain as well."""
+        self._silences += 1
+        log.warning("live_stream_silent", times=self._silences)
+        if self._silences == 1:
+            return
+        try:
+            epoch = (await self._inbox.live()).epoch
+        except Problem:
+            epoch = self.epoch
+        self._restart(epoch)
+
     async def _renew(self) -> None:
         try:
             epoch = (await self._inbox.renew_live(self.epoch)).epoch
@@ -448,6 +470,7 @@ class Live:
     def _restart(self, epoch: str) -> None:
         self.ready.clear()
         self._down_since = None
+        self._silences = 0
         self.ring.reset(epoch)
         # What inbox published before must not be taken for seen: nobody has it in the new ring.
         self._seen.clear()

@@ -120,6 +120,8 @@ class ChannelOut(Frozen):
     """What each of `limits` counts in: a text is measured by UTF-16 units here and by characters there."""
     abilities: Abilities | None
     """None while no connector of that kind has announced itself yet."""
+    reply_window_hours: int | None
+    """How long after the client's last message one may answer; None: always."""
 
 
 class ChannelAdminOut(ChannelOut):
@@ -174,12 +176,24 @@ class AutoresponderIn(In):
     off_hours_text: str = Field(default="", max_length=TEXT_MAX_CHARS)
 
 
+class TemplateIn(In):
+    """A template of `GET /channels/{id}/templates`; `values` by the `key` of each of its places."""
+
+    name: str = Field(min_length=1, max_length=512)
+    language: str = Field(min_length=1, max_length=20)
+    values: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=4096)]] = Field(
+        default={}, max_length=100
+    )
+
+
 class SendIn(In):
-    """An answer or a note: a text, files brought before (`POST /uploads`), or both."""
+    """An answer or a note: a text, files brought before (`POST /uploads`), or both; or a template alone."""
 
     client_msg_id: str = Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
     text: str = Field(default="", max_length=TEXT_MAX_CHARS)
     attachments: list[Id] = Field(default=[], max_length=ATTACHMENTS_MAX)
+    template: TemplateIn | None = None
+    """Sent alone, also where the time to answer is over."""
     reply_to: Id | None = None
     seen_n: int | None = Field(default=None, ge=0, le=2**53)
     force: bool = False

@@ -2,7 +2,7 @@
 import type { Session } from './session'
 import type {
   Bootstrap, ChannelChange, ChannelDetails, ChannelHealth, ChannelKind, ConversationPage, ConversationRow, ListName, Message,
-  MessagePage, NewChannel, Person, SendBody, SignedAddress, Trail,
+  MessagePage, MessageTemplate, NewChannel, Person, SendBody, SignedAddress, Trail,
 } from './wire'
 
 const PAGE = 50
@@ -89,6 +89,10 @@ export class Api {
 
   channelHealth(id: string): Promise<ChannelHealth> {
     return this.#session.call('GET', `/channels/${encodeURIComponent(id)}/health`) as Promise<ChannelHealth>
+  }
+
+  templates(channelId: string): Promise<MessageTemplate[]> {
+    return this.#session.call('GET', `/channels/${encodeURIComponent(channelId)}/templates`) as Promise<MessageTemplate[]>
   }
 
   connect(channel: NewChannel): Promise<ChannelDetails> {

@@ -44,6 +44,29 @@ export function dayAndTime(ms: number, now: number): string {
   return `${dayTitle(ms, now)}, ${timeOfDay(ms)}`
 }
 
+/** For a sentence: «сьогодні о 14:05», «3 листопада об 11:30». */
+export function inSentence(ms: number, now: number): string {
+  const time = timeOfDay(ms)
+  return `${dayTitle(ms, now).toLocaleLowerCase('uk')} ${time.startsWith('11') ? 'об' : 'о'} ${time}`
+}
+
+/** Country codes of one and of two digits; all others have three. */
+const SHORT_CODES = new Set(['1', '7', '20', '27', '30', '31', '32', '33', '34', '36', '39', '40', '41', '43', '44', '45', '46', '47', '48', '49',
+  '51', '52', '53', '54', '55', '56', '57', '58', '60', '61', '62', '63', '64', '65', '66', '81', '82', '84', '86', '90', '91', '92', '93', '94', '95', '98'])
+
+/** 067 123 45 67 for Ukraine, +48 601 234 567 for others; what is no number in E.164 stays as it came. */
+export function phoneNumber(phone: string): string {
+  const digits = /^\+([1-9]\d{6,14})$/.exec(phone)?.[1]
+  if (digits === undefined) return phone
+  const ours = /^380(\d{2})(\d{3})(\d{2})(\d{2})$/.exec(digits)
+  if (ours) return `0${ours.slice(1).join(' ')}`
+  const code = [1, 2].map((length) => digits.slice(0, length)).find((start) => SHORT_CODES.has(start)) ?? digits.slice(0, 3)
+  const rest = digits.slice(code.length)
+  // In threes; one digit alone at the end would be lost.
+  const cut = rest.length % 3 === 1 ? rest.length - 4 : rest.length
+  return [`+${code}`, ...(rest.slice(0, cut).match(/.{1,3}/g) ?? []), rest.slice(cut)].filter(Boolean).join(' ')
+}
+
 /** The server caps counts at 1,000. */
 export function counter(count: number | undefined): string {
   return count === undefined ? '' : count > 999 ? '999+' : String(count)

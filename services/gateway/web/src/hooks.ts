@@ -1,8 +1,13 @@
 /** How components reach the desk and watch the store. */
 import { createContext, useCallback, useContext, useEffect, useState, useSyncExternalStore } from 'react'
 import type { Desk } from './desk'
+import { replyTime, type ReplyTime } from './reply-time'
 import type { Route } from './route'
 import type { Store } from './store/store'
+import type { ConversationRow } from './wire'
+
+/** A sleeping computer wakes late timers late; none is ever set for longer. */
+const LONGEST_MS = 60_000
 
 export const DeskContext = createContext<Desk | null>(null)
 
@@ -32,6 +37,25 @@ export function useNow(): number {
     return () => clearInterval(timer)
   }, [])
   return now
+}
+
+/** How long one may still answer in a chat; renewed by itself, to the moment it ends. */
+export function useReplyTime(window: ConversationRow['window'], hours: number | null): ReplyTime {
+  const [turn, setTurn] = useState(0)
+  const time = replyTime(window, hours, Date.now())
+  const { next_ms } = time
+  useEffect(() => {
+    if (next_ms === null) return undefined
+    const again = () => setTurn((before) => before + 1)
+    // A hair later: a timer may ring before its time.
+    const timer = setTimeout(again, Math.min(LONGEST_MS, next_ms + 20))
+    document.addEventListener('visibilitychange', again)
+    return () => {
+      clearTimeout(timer)
+      document.removeEventListener('visibilitychange', again)
+    }
+  }, [turn, next_ms])
+  return time
 }
 
 /** A dialog gives the focus back to whatever opened it; Mantine does so only for dialogs that were there before. */

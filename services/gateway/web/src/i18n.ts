@@ -102,6 +102,28 @@ const trailEvents: Record<string, string> = {
 const chars: Forms = { one: 'символ', few: 'символи', many: 'символів' }
 const bytes: Forms = { one: 'байт', few: 'байти', many: 'байтів' }
 
+/** WhatsApp's kinds of templates: what the salon pays for each differs. */
+const templateCategories: Record<string, string> = { UTILITY: 'Сервісний', MARKETING: 'Рекламний', AUTHENTICATION: 'Підтвердження' }
+
+/** 3 год 20 хв, 3 год, 20 хв. */
+function hoursAndMinutes(minutes: number): string {
+  if (minutes < 1) return 'менше хвилини'
+  const [hours, rest] = [Math.floor(minutes / 60), minutes % 60]
+  return [hours > 0 && `${hours} год`, rest > 0 && `${rest} хв`].filter(Boolean).join(' ')
+}
+
+let languages: Intl.DisplayNames | null = null
+
+/** «українська», «англійська (Сполучені Штати)»; a code nobody knows stays a code. */
+export function languageName(code: string): string {
+  languages ??= new Intl.DisplayNames('uk', { type: 'language', languageDisplay: 'standard' })
+  try {
+    return languages.of(code.replace('_', '-')) ?? code
+  } catch {
+    return code
+  }
+}
+
 const UNITS = ['Б', 'КБ', 'МБ', 'ГБ']
 
 /** 950 КБ, 4,8 МБ, 25 МБ. */
@@ -229,6 +251,8 @@ export const uk = {
     more: 'Дії з повідомленням',
     copy: 'Копіювати',
     copied: 'Скопійовано',
+    notCopied: 'Браузер не дав скопіювати. Виділіть і скопіюйте вручну.',
+    reactions: (signs: readonly string[]) => `Реакції: ${signs.join(', ')}`,
     reply: 'Відповісти',
     unreadFrom: 'Позначити непрочитаним звідси',
     trail: 'Шлях повідомлення',
@@ -274,6 +298,8 @@ export const uk = {
   },
   attach: {
     button: 'Прикріпити файли',
+    more: 'Файли та шаблони',
+    files: 'Файли…',
     tray: 'Файли до повідомлення',
     remove: (name: string) => `Прибрати ${name}`,
     retry: (name: string) => `Повторити ${name}`,
@@ -337,7 +363,12 @@ export const uk = {
     hint: 'Enter надсилає, Shift+Enter: новий рядок',
     blocked: 'Бот заблоковано користувачем!',
     blockedHint: 'Писати можна буде, щойно клієнт повернеться.',
-    windowClosed: 'Час для відповіді в цьому каналі минув. Дочекайтеся нового повідомлення клієнта.',
+    windowClosed: (when: string | null) => `Час для відповіді в цьому каналі минув${when ? ` ${when}` : ''}. Дочекайтеся нового повідомлення клієнта.`,
+    templateOnly: (when: string | null) =>
+      when ? `Час для відповіді минув ${when}. Тепер можна надіслати лише шаблон.` : 'Зараз сюди можна надіслати лише шаблон.',
+    windowLeft: (minutes: number) => `Можна відповідати ще ${hoursAndMinutes(minutes)}`,
+    tooLate: 'Час для відповіді минув, тож текст не надіслано. Він зберігся в чернетці.',
+    draftKept: (text: string) => `Чернетку збережено: «${text}»`,
     disconnected: 'Канал відключено',
     disconnectedHint: 'Підключити його знову може адміністратор.',
     toChannels: 'До каналів',
@@ -347,6 +378,29 @@ export const uk = {
     left: (left: number, unit: TextUnit) => `Залишилося ${plural(left, unit === 'bytes' ? bytes : chars)}`,
     over: (over: number, unit: TextUnit) => `Забагато на ${plural(over, unit === 'bytes' ? bytes : chars)}. Скоротіть текст або надішліть частинами`,
   },
+  templates: {
+    choose: 'Обрати шаблон',
+    menu: 'Шаблон…',
+    title: 'Шаблон повідомлення',
+    search: 'Назва або слова шаблону',
+    list: 'Шаблони',
+    loading: 'Завантажуємо шаблони…',
+    none: 'Схвалених шаблонів ще немає. Створіть їх у кабінеті месенджера: після схвалення вони з\'являться тут.',
+    nothing: 'Нічого не знайдено. Змініть слова пошуку.',
+    category: (category: string) => templateCategories[category.toUpperCase()] ?? category,
+    number: (number: string) => `місце ${number}`,
+    place: (place: { part: string; name: string | null }, number: number, button: string) => {
+      if (place.part === 'button') return button ? `Адреса кнопки «${button}»` : 'Адреса кнопки'
+      return `${place.part === 'header' ? 'Заголовок' : 'Текст'}: ${place.name ?? `місце ${number}`}`
+    },
+    example: (example: string) => `Наприклад: ${example}`,
+    preview: 'Так побачить клієнт',
+    buttons: (titles: readonly string[]) => `Кнопки: ${titles.join(', ')}`,
+    unusable: 'Звідси не надіслати.',
+    fill: (count: number) => `Заповніть ще ${plural(count, { one: 'місце', few: 'місця', many: 'місць' })}`,
+    send: 'Надіслати шаблон',
+    cancel: 'Скасувати',
+  },
   collision: {
     title: 'Клієнту вже відповіли',
     text: (name: string) => `${name ? `Щойно відповіли: ${name}` : 'Колега щойно відповів'}. Надіслати все одно?`,
@@ -354,6 +408,7 @@ export const uk = {
     yours: 'Ваш текст:',
     send: 'Надіслати все одно',
     edit: 'Повернути в чернетку',
+    drop: 'Не надсилати',
   },
   panel: {
     landmark: 'Про клієнта',
@@ -361,6 +416,8 @@ export const uk = {
     unlinked: 'Картку клієнта не прив\'язано',
     unlinkedHint: 'Ім\'я взято з месенджера.',
     phone: 'Телефон',
+    copyPhone: 'Копіювати номер',
+    phoneCopied: 'Номер скопійовано',
     username: 'Ім\'я в месенджері',
     channel: 'Канал',
     request: 'Звернення',

@@ -45,9 +45,8 @@ export class Loading {
           row = conversations.get(id)
         }
         let page = await this.#api.messages(id)
-        const unread = row?.unread ?? 0
-        if (unread > 0 && page.has_before && !firstUnread(page.items, unread)) {
-          const first = row?.first_unread_id ?? (await this.#api.conversation(id)).first_unread_id
+        if (row && row.unread > 0 && page.has_before && !firstUnread(page.items, row)) {
+          const first = row.first_unread_id ?? (await this.#api.conversation(id)).first_unread_id
           if (first) page = await this.#api.messages(id, { around: first })
         }
         dialogues.replace(id, page)

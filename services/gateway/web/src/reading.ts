@@ -22,10 +22,8 @@ export class Reading {
     this.#seen.set(id, n)
     const row = this.#store.conversations.get(id)
     const dialogue = this.#store.dialogues.get(id)
-    if (row && dialogue && !dialogue.hasAfter) {
-      const later = dialogue.items.filter((message) => message.direction === 'in' && message.n > n).length
-      this.#store.conversations.mark(id, row.in_seq - later)
-    }
+    const message = dialogue?.items.find((known) => known.n === n)
+    if (row && message) this.#store.conversations.mark(id, message.in_seq)
     void this.#tell(id)
   }
 

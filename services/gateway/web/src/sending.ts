@@ -4,7 +4,8 @@ import { Refused, Unreachable } from './session'
 import type { Pending } from './store/outbox'
 import type { Store } from './store/store'
 import type { Uploads } from './uploads'
-import type { Message } from './wire'
+import { t } from './i18n'
+import type { ChosenTemplate, ConversationRow, Message } from './wire'
 
 /** A text this young goes by itself after a lost connection or a reload; an older one asks first. */
 export const FRESH_MS = 5 * 60_000
@@ -22,6 +23,8 @@ export interface SendingParts {
 /** What may go with a text. */
 export interface Written {
   note?: boolean
+  /** Sent instead of the text, which is how it reads. */
+  template?: ChosenTemplate
   replyTo?: Message
   /** How the window names whoever is quoted. */
   quoted?: string
@@ -39,14 +42,15 @@ export class Sending {
   }
 
   /** Sends a text with the files that lie in the composer; the bubble stands at once, the files may still be on their way. */
-  write(conversationId: string, text: string, seenN: number, { note, replyTo, quoted }: Written = {}): void {
+  write(conversationId: string, text: string, seenN: number, { note, template, replyTo, quoted }: Written = {}): void {
     const { store, uploads, now, newId } = this.#parts
-    const files = note ? [] : uploads.take(conversationId)
+    const files = note || template ? [] : uploads.take(conversationId)
     store.outbox.put({
       client_msg_id: newId(), text, seen_n: seenN, conversation_id: conversationId, created_ms: now(),
       state: files.length > 0 ? 'uploading' : 'sending',
       ...(files.length > 0 ? { files: files.map(({ key, name, size, kind, width, height }) => ({ key, name, size, kind, width, height })) } : {}),
       ...(note ? { note } : {}),
+      ...(template ? { template } : {}),
       ...(replyTo ? { reply_to: replyTo.id, quote: { text: replyTo.text, author: quoted ?? '' } } : {}),
     })
     this.#uploaded(conversationId)
@@ -147,8 +151,8 @@ export class Sending {
   /** One try. Returns how long to wait before the next one, or null when this text is settled. */
   async #send(pending: Pending, failures: number): Promise<number | null> {
     const { api, store, uploads, now } = this.#parts
-    const { client_msg_id, text, seen_n, conversation_id, attachments, reply_to, note } = pending
-    const body = { client_msg_id, text, seen_n, ...(attachments ? { attachments } : {}), ...(reply_to ? { reply_to } : {}), ...(note ? { note } : {}) }
+    const { client_msg_id, text, seen_n, conversation_id, attachments, reply_to, note, template } = pending
+    const body = template ? { client_msg_id, text: '', seen_n, template } : { client_msg_id, text, seen_n, ...(attachments ? { attachments } : {}), ...(reply_to ? { reply_to } : {}), ...(note ? { note } : {}) }
     try {
       const message = await api.send(conversation_id, body, pending.force === true)
       if (pending.files) uploads.sent(pending.files.map((file) => file.key))
@@ -162,6 +166,10 @@ export class Sending {
         store.outbox.put({ ...pending, state: 'asking', unseen: unseen(error.body) })
         return null
       }
+      if (error instanceof Refused && error.status === 409 && error.code === 'window_closed' && !template) {
+        this.#tooLate(conversation_id, error.body)
+        return null
+      }
       const passing = error instanceof Unreachable || (error instanceof Refused && (error.status >= 500 || error.status === 429 || error.status === 401))
       if (passing && now() - pending.created_ms < FRESH_MS) {
         const asked = error instanceof Refused ? error.retryAfterSeconds : null
@@ -173,6 +181,18 @@ export class Sending {
       })
       return null
     }
+  }
+
+  /** The time to answer ended meanwhile: the composer turns, and the words wait in it as a draft. */
+  #tooLate(chat: string, body: Record<string, unknown>): void {
+    const { conversations, drafts, notices, outbox } = this.#parts.store
+    const current = body['current'] as ConversationRow | undefined
+    if (current && typeof current === 'object' && current.id === chat) conversations.upsert(current)
+    conversations.shut(chat)
+    const late = outbox.of(chat).filter(({ state, note, template }) => (state === 'sending' || state === 'uploading') && !note && !template)
+    const words = late.map((pending) => this.takeBack(pending.client_msg_id))
+    drafts.set(chat, [...words, drafts.get(chat)].filter(Boolean).join('\n'))
+    notices.say(t.composer.tooLate, 'trouble')
   }
 
   #pause(ms: number): Promise<void> {

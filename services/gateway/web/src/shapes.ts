@@ -39,3 +39,4 @@ export const FILE_PX = 60
 export const PLAYER_PX = 52
 export const PLACE_PX = 150
 export const CARD_PX = 64
+export const REACTIONS_PX = 25

@@ -1,6 +1,6 @@
 /** What the dialogue shows, row by row: days, the unread divider, messages grouped by author, texts on their way. */
 import { dayKey } from './format'
-import { albumOf, CARD_PX, FILE_PX, placeOf, PLACE_PX, PLAYER_PX } from './shapes'
+import { albumOf, CARD_PX, FILE_PX, placeOf, PLACE_PX, PLAYER_PX, REACTIONS_PX } from './shapes'
 import type { Pending } from './store/outbox'
 import type { Message } from './wire'
 
@@ -93,7 +93,8 @@ export function heightOf(row: Row | undefined): number {
       const text = parts.map((part) => part.text).filter(Boolean).join('\n')
       const files = parts.flatMap((part) => part.attachments ?? [])
       const cards = parts.reduce((sum, part) => sum + (part.place ? PLACE_PX : 0) + (part.shared_contact ? CARD_PX : 0), 0)
-      return bubbleHeight(text, row.last) + filesHeight(files) + cards
+      const signs = parts.some((part) => (part.reactions?.length ?? 0) > 0) ? REACTIONS_PX : 0
+      return bubbleHeight(text, row.last) + filesHeight(files) + cards + signs
     }
     case 'pending': return bubbleHeight(row.pending.text, row.last) + filesHeight(row.pending.files ?? [])
     default: return 44

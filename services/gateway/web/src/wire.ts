@@ -34,7 +34,41 @@ export interface Channel {
   problem?: string | null
   limits?: Limits
   limit_units?: Partial<Record<keyof Limits, string>>
-  abilities?: { bot?: boolean; buttons?: boolean; typing?: boolean; receipts?: boolean; media_kinds?: string[] } | null
+  abilities?: { bot?: boolean; buttons?: boolean; typing?: boolean; receipts?: boolean; templates?: boolean; media_kinds?: string[] } | null
+  /** How long after the client's last message one may answer; null: always. */
+  reply_window_hours?: number | null
+}
+
+/** A place of a template that must be filled in. */
+export interface TemplatePlace {
+  key: string
+  part: 'header' | 'body' | 'button'
+  /** The button's, from 0. */
+  index: number
+  /** null: it has a number, its turn among the nameless ones of its part. */
+  name: string | null
+  example: string
+}
+
+/** What the messenger approved and lets out at any time; `{{1}}` or `{{name}}` stand for the places. */
+export interface MessageTemplate {
+  name: string
+  language: string
+  category: string
+  header: string | null
+  body: string
+  footer: string | null
+  buttons: string[]
+  places: TemplatePlace[]
+  /** Why it cannot be sent from here. */
+  unusable: string | null
+}
+
+/** A template chosen and filled in; `values` by the keys of its places. */
+export interface ChosenTemplate {
+  name: string
+  language: string
+  values: Record<string, string>
 }
 
 export interface ChannelButton {
@@ -204,8 +238,11 @@ export interface MessageButton {
 export interface Message {
   id: string
   n: number
+  /** Counts the client's messages up to here; what a messenger brings of an older history counts as none. */
+  in_seq: number
   pos_at: string
   conversation_id: string
+  /** Empty for history. */
   request_id?: string | null
   client_msg_id?: string | null
   direction: Direction
@@ -220,6 +257,8 @@ export interface Message {
   /** Messages of one album. */
   group_id?: string | null
   quote?: { text: string; author: string } | null
+  /** Signs put on this message, one for each who put one. */
+  reactions?: string[]
   versions?: { text: string; at: string }[]
   created_at: string
   provider_time?: string | null
@@ -270,7 +309,9 @@ export interface SignedAddress {
 
 export interface SendBody {
   client_msg_id: string
+  /** With a template: how it reads; the server makes that itself. */
   text: string
+  template?: ChosenTemplate
   /** Ids of uploads. */
   attachments?: string[]
   reply_to?: string

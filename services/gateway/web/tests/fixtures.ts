@@ -20,7 +20,7 @@ export function row(id: string, over: Partial<ConversationRow> = {}): Conversati
 
 export function message(n: number, over: Partial<Message> = {}): Message {
   return {
-    id: `m${n}`, n, pos_at: at(n), conversation_id: 'c', direction: 'in', author: { kind: 'client', name: 'Клієнт' }, kind: 'text',
+    id: `m${n}`, n, in_seq: n, pos_at: at(n), conversation_id: 'c', direction: 'in', author: { kind: 'client', name: 'Клієнт' }, kind: 'text',
     text: `текст ${n}`, created_at: at(n), state: 'delivered', rev: 1, ...over,
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { badge, counter, dayKey, dayTitle, initials, oneLine, pieces, rowTime, timeOfDay } from '../src/format'
-import { plural, uk } from '../src/i18n'
+import { badge, counter, dayKey, dayTitle, initials, inSentence, oneLine, phoneNumber, pieces, rowTime, timeOfDay } from '../src/format'
+import { languageName, plural, uk } from '../src/i18n'
 import { formatRoute, parseRoute } from '../src/route'
 import type { Pending } from '../src/store/outbox'
 import { timeline } from '../src/timeline'
@@ -23,11 +23,35 @@ describe('times', () => {
     expect(rowTime(Date.parse('2025-11-03T10:00:00Z'), NOW)).toBe('03.11.25')
   })
 
+  it('stand in a sentence', () => {
+    expect(inSentence(NOW, NOW)).toBe('сьогодні о 12:00')
+    expect(inSentence(Date.parse('2026-11-20T09:30:00Z'), NOW)).toBe('вчора об 11:30')
+    expect(inSentence(Date.parse('2026-11-03T10:00:00Z'), NOW)).toBe('3 листопада о 12:00')
+  })
+
   it('name the day in a separator', () => {
     expect(dayTitle(NOW, NOW)).toBe('Сьогодні')
     expect(dayTitle(Date.parse('2026-11-20T10:00:00Z'), NOW)).toBe('Вчора')
     expect(dayTitle(Date.parse('2026-11-03T10:00:00Z'), NOW)).toBe('3 листопада')
     expect(dayTitle(Date.parse('2025-11-03T10:00:00Z'), NOW)).toContain('2025')
+  })
+})
+
+describe('phones', () => {
+  const cases: [string, string][] = [
+    ['+380671234567', '067 123 45 67'],
+    ['+48601234567', '+48 601 234 567'],
+    ['+12025550143', '+1 202 555 0143'],
+    ['+37360123456', '+373 601 234 56'],
+    ['+4915123456789', '+49 151 234 567 89'],
+    ['+77012345678', '+7 701 234 5678'],
+    ['+380', '+380'],
+    ['067 123-45-67', '067 123-45-67'],
+    ['+0671234567', '+0671234567'],
+  ]
+  it.each(cases)('%s reads %s', (phone, shown) => {
+    expect(phoneNumber(phone)).toBe(shown)
+    expect(phoneNumber(phone).replace(/\D/g, '')).toBe(shown.replace(/\D/g, ''))
   })
 })
 
@@ -47,6 +71,12 @@ describe('words', () => {
     expect(uk.failure('window_closed')).toContain('минув')
     expect(uk.failure('something_new')).not.toBe('')
     expect(uk.failure(undefined)).not.toBe('')
+  })
+
+  it('name languages and what is left', () => {
+    expect([languageName('uk'), languageName('en_US'), languageName('???')]).toEqual(['українська', 'англійська (Сполучені Штати)', '???'])
+    expect([200, 180, 20, 0].map(uk.composer.windowLeft)).toEqual(
+      ['3 год 20 хв', '3 год', '20 хв', 'менше хвилини'].map((left) => `Можна відповідати ще ${left}`))
   })
 
   it('shorten names and counts', () => {

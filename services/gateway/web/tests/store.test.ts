@@ -128,11 +128,51 @@ describe('unread', () => {
   })
 
   it('begins at the oldest of the last unread messages', () => {
-    const items = [message(1), message(2, { direction: 'out' }), message(3), message(4, { direction: 'system' }), message(5)]
-    expect(firstUnread(items, 2)?.id).toBe('m3')
-    expect(firstUnread(items, 3)?.id).toBe('m1')
-    expect(firstUnread(items, 4)).toBeNull()
-    expect(firstUnread(items, 0)).toBeNull()
+    const ours = { direction: 'out', in_seq: 1 } as const
+    const items = [message(1), message(2, ours), message(3, { in_seq: 2 }), message(4, { direction: 'system', in_seq: 2 }), message(5, { in_seq: 3 })]
+    expect(firstUnread(items, { unread: 2, in_seq: 3 })?.id).toBe('m3')
+    expect(firstUnread(items, { unread: 3, in_seq: 3 })?.id).toBe('m1')
+    expect(firstUnread(items.slice(1), { unread: 3, in_seq: 3 })).toBeNull()
+    expect(firstUnread(items, { unread: 0, in_seq: 3 })).toBeNull()
+    // The row may know of a message that is still on its way.
+    expect(firstUnread(items, { unread: 3, in_seq: 4 })?.id).toBe('m3')
+  })
+
+  it('never takes history that comes later for new', () => {
+    const history = (n: number, over = {}) => message(n, { in_seq: 2, pos_at: at(n - 1000), request_id: '', ...over })
+    const items = [message(1), message(2), history(3), history(4, { direction: 'out' }), history(5)].sort(byPosition)
+    expect(firstUnread(items, { unread: 2, in_seq: 2 })?.id).toBe('m1')
+    expect(firstUnread(items, { unread: 1, in_seq: 2 })?.id).toBe('m2')
+    const fresh = [history(1, { in_seq: 0 }), history(2, { in_seq: 0 })]
+    expect(firstUnread(fresh, { unread: 0, in_seq: 0 })).toBeNull()
+    // Seen above unread messages, it reads none of them.
+    expect(readUpTo(items, items.findIndex(({ id }) => id === 'm5'))).toBe(0)
+  })
+
+  it('shows a chat that is nothing but history in «Завершені», with its messages in order', () => {
+    const store = newStore()
+    store.conversations.addPage('done', { items: [], next_cursor: null })
+    store.dialogues.open('c')
+    store.dialogues.replace('c', page([]))
+    const history = { in_seq: 0, request_id: '', state: 'read' } as const
+    const old = row('c', { status: 'closed', box: 'done', in_seq: 0, request: null, window: { open: false, until: null, code: 'window_closed' } })
+    store.apply({ type: 'conversation.upserted', data: old })
+    for (const n of [3, 1, 2]) store.apply({ type: 'message.created', data: message(n, { ...history, pos_at: at(n - 9000) }) })
+    expect(store.conversations.list('done').ids).toEqual(['c'])
+    expect(store.conversations.get('c')?.unread).toBe(0)
+    expect(store.dialogues.get('c')?.items.map(({ id }) => id)).toEqual(['m1', 'm2', 'm3'])
+  })
+
+  it('closes the time to answer without a new revision, and opens it only with one', () => {
+    const store = newStore()
+    const until = at(60)
+    store.conversations.upsert(row('a', { rev: 4, window: { open: true, until } }))
+    store.conversations.upsert(row('a', { rev: 4, window: { open: false, until, code: 'window_closed' } }))
+    expect(store.conversations.get('a')?.window).toMatchObject({ open: false, until })
+    store.conversations.upsert(row('a', { rev: 4, window: { open: true, until } }))
+    expect(store.conversations.get('a')?.window?.open).toBe(false)
+    store.conversations.upsert(row('a', { rev: 5, window: { open: true, until: at(90_000) } }))
+    expect(store.conversations.get('a')?.window?.open).toBe(true)
   })
 
   it('never marks as read what stands below the message that was seen', () => {

@@ -8,25 +8,27 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from inbox.api import BODY_LIMIT_BYTES, Doorkeeper, install_error_handlers, routes
+from inbox.api import BODY_LIMIT_BYTES, Doorkeeper, Rows, install_error_handlers, routes
 from inbox.beside import Beside
 from inbox.channels import ChannelBook, ChannelStore
-from inbox.consumers import Handle, partition_handler, quarantine
+from inbox.consumers import Handle, hear_manifests, partition_handler, quarantine
 from inbox.conversations import Conversations
 from inbox.desk import ChannelDesk
 from inbox.intake import Intake
+from inbox.kinds import Kinds
 from inbox.lists import Lists
 from inbox.live_epoch import LiveEpoch
 from inbox.marks import Marks
 from inbox.memory import Memory
 from inbox.messages import Messages
 from inbox.numbers import RequestNumbers
+from inbox.readings import Readings
 from inbox.relay import Relay
 from inbox.settings import Settings
 from inbox.store import Store
 from msgkit.contracts.topology import inbound_queue_name, inbound_queues
 from msgkit.runtime import bus
-from msgkit.runtime.bus import Publisher, PublishUnknown
+from msgkit.runtime.bus import Publisher, PublishUnknown, faststream_broker
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.headers import BodyLimit
 from msgkit.runtime.health import Health
@@ -50,6 +52,8 @@ class Inbox:
     publisher: Publisher
     membership: Membership
     live: LiveEpoch
+    kinds: Kinds
+    readings: Readings
     relay: Relay
     intake: Intake
     conversations: Conversations
@@ -62,7 +66,7 @@ def build() -> Service:
     return assemble(Settings()).service
 
 
-def assemble(settings: Settings) -> Inbox:
+def assemble(settings: Settings) -> Inbox:  # noqa: PLR0915  # the one place where everything is made
     """The parts of a replica, joined; nothing is connected yet."""
     amqp_url = settings.rabbitmq_url.get_secret_value()
     mongo = Mongo(settings.mongo_url.get_secret_value(), settings.database_name(NAME))
@@ -73,14 +77,20 @@ def assemble(settings: Settings) -> Inbox:
     channels = ChannelBook(channel_store)
     live = LiveEpoch(mongo.database, amqp_url)
     bell = asyncio.Event()
-    relay = Relay(store, publisher, channels, live, membership, utc_now, bell)
+    kinds = Kinds(mongo.database)
+    relay = Relay(store, publisher, channels, kinds, live, membership, utc_now, bell)
     beside = Beside(publisher, relay, utc_now)
     desk = ChannelDesk(channel_store, channels, beside)
     lists = Lists(mongo.database, mongo.loose_database)
     numbers = RequestNumbers(mongo.database)
     memory = Memory(store)
-    intake = Intake(store, memory, relay, channels, numbers, utc_now)
-    conversations = Conversations(store, memory, relay, publisher, channels, numbers, utc_now)
+    intake = Intake(store, memory, relay, channels, numbers, kinds, utc_now)
+    readings = Readings(mongo.loose_database, publisher, kinds, utc_now)
+    conversations = Conversations(
+        store, memory, relay, publisher, channels, numbers, kinds, readings, utc_now
+    )
+    broker = faststream_broker(amqp_url)
+    hear_manifests(broker, kinds, settings.instance)
     keep = quarantine(store)
     handle = partition_handler(intake, desk, keep)
     reader = PartitionReader(
@@ -99,13 +109,16 @@ def assemble(settings: Settings) -> Inbox:
         await mongo.require_replica_set()
         await store.prepare()
         await channel_store.prepare()
+        await kinds.load()
         await bus.declare(amqp_url, inbound_queues())
         await live.ensure()
         await publisher.connect()
+        await broker.start()
         await membership.join()
         background.spawn("membership", membership.run())
         background.spawn("reader", reader.run())
         background.spawn("sweep", relay.sweep_forever())
+        background.spawn("readings", readings.run())
 
     async def drain() -> None:
         await membership.leave()
@@ -113,6 +126,7 @@ def assemble(settings: Settings) -> Inbox:
 
     async def stop() -> None:
         await background.cancel_all()
+        await broker.stop()
         await publisher.close()
         mongo.close()
 
@@ -126,10 +140,11 @@ def assemble(settings: Settings) -> Inbox:
         routes(
             conversations,
             Messages(store, conversations),
-            Marks(conversations, lists, beside),
+            Marks(conversations, lists, beside, readings),
             lists,
             desk,
             live,
+            Rows(kinds, utc_now),
             Doorkeeper(
                 gateway=caller_dependency(tokens, {"gateway"}),
                 any_service=caller_dependency(tokens, settings.service_public_keys.keys()),
@@ -153,6 +168,8 @@ def assemble(settings: Settings) -> Inbox:
         publisher=publisher,
         membership=membership,
         live=live,
+        kinds=kinds,
+        readings=readings,
         relay=relay,
         intake=intake,
         conversations=conversations,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
-from inbox.domain import Door
+from inbox.domain import Door, Messenger
 from msgkit.contracts.events import Frozen
 from msgkit.contracts.views import ChannelSettings, ChannelView
 from msgkit.runtime.clock import utc_now
@@ -219,10 +219,10 @@ def channel_fields(
     return fields
 
 
-def door_of(channel: ChannelRecord | None) -> Door:
+def door_of(channel: ChannelRecord | None, messenger: Messenger) -> Door:
     """What a decision must know of a channel; of one that is not there nothing goes out."""
     if channel is None:
-        return Door(bot_enabled=False, connected=False)
+        return Door(bot_enabled=False, connected=False, messenger=messenger)
     view = channel.view
     is_active = view.connected and view.state == "active"
-    return Door(view.settings.bot_enabled, is_active, view.state in {"disabled", DELETED})
+    return Door(view.settings.bot_enabled, is_active, view.state in {"disabled", DELETED}, messenger)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from faststream import AckPolicy
+from faststream.rabbit import ExchangeType, RabbitBroker, RabbitExchange, RabbitMessage, RabbitQueue
 from pydantic import ValidationError
 
 from inbox.desk import ChannelDesk
 from inbox.intake import Intake, Received
+from inbox.kinds import Kinds
 from inbox.projections import Key
 from inbox.store import STORE_TROUBLE, Store
 from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked
 from msgkit.contracts.ids import new_id
+from msgkit.contracts.manifest import ManifestAnnounced
+from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
 from msgkit.runtime import metrics
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
@@ -42,6 +47,25 @@ def quarantine(store: Store) -> Quarantine:
             raise StoreUnavailable(f"quarantine: {type(exc).__name__}") from exc
 
     return keep
+
+
+def hear_manifests(broker: RabbitBroker, kinds: Kinds, instance: str) -> None:
+    """Hear what connectors say of themselves, in a queue that goes when this replica goes."""
+    # A name of this very process: the broker may hold that of its predecessor locked for a moment.
+    name = f"inbox.presence.{instance}.{new_id()[:8]}"
+    queue = RabbitQueue(name, durable=False, exclusive=True, auto_delete=True, routing_key="#")
+    exchange = RabbitExchange(PRESENCE, type=ExchangeType.FANOUT, durable=True)
+
+    @broker.subscriber(queue, exchange, ack_policy=AckPolicy.ACK)
+    async def on_presence(message: RabbitMessage) -> None:
+        if message.raw_message.type != ANNOUNCEMENT_KEY:
+            return
+        try:
+            announced = ManifestAnnounced.model_validate_json(message.body)
+        except ValidationError as exc:
+            log.warning("announcement_unreadable", errors=exc.error_count())
+            return
+        await kinds.hear(announced)
 
 
 def partition_handler(intake: Intake, desk: ChannelDesk, keep: Quarantine) -> Handle:

@@ -25,14 +25,17 @@ from inbox.domain import (
     referenced_ids,
     reply_message_id,
 )
+from inbox.kinds import Kinds
 from inbox.memory import RACES, Dialogue, Memory
 from inbox.numbers import RequestNumbers
 from inbox.projections import Key
+from inbox.readings import Readings
 from inbox.relay import Relay
 from inbox.store import Store
 from msgkit.contracts.events import ConversationPoked
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.topology import INBOUND, conversation_key
+from msgkit.contracts.words import AuthorKind
 from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
 from msgkit.runtime.clock import Clock
 from msgkit.runtime.logs import get_logger
@@ -70,6 +73,8 @@ class Conversations:
         publisher: Publisher,
         channels: ChannelBook,
         numbers: RequestNumbers,
+        kinds: Kinds,
+        readings: Readings,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -78,6 +83,8 @@ class Conversations:
         self._publisher = publisher
         self._channels = channels
         self._numbers = numbers
+        self._kinds = kinds
+        self._readings = readings
         self._clock = clock
 
     async def post_reply(
@@ -90,6 +97,8 @@ class Conversations:
             Refused: a rule says no.
         """
         state = await self._append(tenant_id, conversation_id, command, allowed)
+        if not command.note and not command.is_reaction and command.author.kind is AuthorKind.OPERATOR:
+            self._readings.note(state, state.answered_seq)
         return state.messages[
             reply_message_id(conversation_id, command.author.id or "", command.client_msg_id)
         ]
@@ -128,7 +137,8 @@ class Conversations:
             await self._numbers.ensure({tenant_id: 1})
             number = self._numbers.next(tenant_id) if state.needs_request else 0
             moment = Moment(state.v + 1, self._clock(), number)
-            decision = decide(state, command, moment, door_of(channel))
+            door = door_of(channel, self._kinds.of(state.channel_kind))
+            decision = decide(state, command, moment, door)
             if isinstance(decision, Refusal):
                 raise Refused(decision, state, await self._unseen(key, command, decision))
             if not decision:
@@ -144,9 +154,15 @@ class Conversations:
         raise StoreUnavailable("the log keeps moving: too many writers of one conversation")
 
     async def _with_referenced(self, key: Key, state: State, command: Command) -> State:
-        missing = [id_ for id_ in referenced_ids(state, command) if id_ not in state.messages]
-        found = await self._store.projections.messages({key.tenant_id}, missing)
-        return state.with_messages(m for m in found if m.conversation_id == key.conversation_id)
+        asked: set[str] = set()
+        while True:
+            wanted = referenced_ids(state, command)
+            missing = [id_ for id_ in wanted if id_ not in state.messages and id_ not in asked]
+            if not missing:
+                return state
+            asked.update(missing)
+            found = await self._store.projections.messages({key.tenant_id}, missing)
+            state = state.with_messages(m for m in found if m.conversation_id == key.conversation_id)
 
     async def _refuse_reuse(self, key: Key, state: State, command: Command) -> None:
         """A key of a send that has another conversation's message is no race but a mistake of the caller."""
@@ -174,7 +190,9 @@ class Conversations:
             (
                 message
                 for message in merged.values()
-                if message.author.id != command.author.id and message.replaced_by is None
+                if message.author.id != command.author.id
+                and message.replaced_by is None
+                and not message.is_recalled
             ),
             key=lambda message: message.n,
         )

@@ -30,7 +30,9 @@ from inbox.domain import (
     Press,
     Quoted,
     SharedContact,
+    Sign,
     State,
+    Template,
     Version,
 )
 from msgkit.runtime.mongo import Document
@@ -105,6 +107,11 @@ def state_document(state: State) -> Document:
         document["elsewhere"] = [{"message_id": one.message_id, "n": one.n} for one in state.elsewhere]
     if state.parked_echoes:
         document["parked_echoes"] = [_parked_echo(echo) for echo in state.parked_echoes]
+    if state.parked_deletions:
+        document["parked_deletions"] = [
+            {"provider_id": one.provider_id, "withdrawn_at": one.withdrawn_at}
+            for one in state.parked_deletions
+        ]
     return document
 
 
@@ -153,6 +160,16 @@ def message_document(message: Message) -> Document:
         document["refused"] = list(message.refused)
     if message.replaced_by is not None:
         document["replaced_by"] = message.replaced_by
+    if message.template is not None:
+        document["template"] = _template(message.template)
+    if message.is_reaction:
+        document["is_reaction"] = True
+    if message.is_recalled:
+        document["is_recalled"] = True
+    if message.signs:
+        document["signs"] = [_sign(sign) for sign in message.signs]
+    if message.withdrawn_at is not None:
+        document["withdrawn_at"] = message.withdrawn_at
     return document
 
 
@@ -249,6 +266,18 @@ def _attachment(attachment: Attachment) -> Document:
         "thumb_key": attachment.thumb_key,
         "lost": attachment.lost,
     }
+
+
+def _template(template: Template) -> Document:
+    values = [
+        {"part": one.part, "index": one.index, "name": one.name, "value": one.value}
+        for one in template.values
+    ]
+    return {"name": template.name, "language": template.language, "values": values}
+
+
+def _sign(sign: Sign) -> Document:
+    return {"is_ours": sign.is_ours, "emoji": sign.emoji, "at": sign.at}
 
 
 def _quote(quote: Quoted) -> Document:

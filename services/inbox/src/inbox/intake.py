@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from prometheus_client import Histogram
 
@@ -16,23 +17,26 @@ from inbox.domain import (
     Draft,
     Event,
     Fact,
+    Message,
     Moment,
     Refusal,
     State,
     decide,
     dedupe_id,
     is_behind,
+    named,
     referenced_ids,
     referenced_provider_ids,
     take,
 )
+from inbox.kinds import Kinds
 from inbox.memory import CACHED, RACES, Memory
 from inbox.numbers import RequestNumbers
 from inbox.orders import has_orders
 from inbox.projections import Key
 from inbox.relay import Relay, Step, step_of
 from inbox.store import STORE_TROUBLE, Store
-from msgkit.contracts.events import MessageReceived
+from msgkit.contracts.events import MessageReceived, ReactionChanged
 from msgkit.contracts.ids import conversation_id as conversation_id_of
 from msgkit.contracts.ids import partition_of
 from msgkit.contracts.values import dataclass
@@ -40,6 +44,9 @@ from msgkit.runtime import metrics
 from msgkit.runtime.clock import Clock
 from msgkit.runtime.mongo import StoreUnavailable
 from msgkit.runtime.telemetry import sampled, span
+
+REFERENCES_DEEP: Final = 2
+"""A report refers to an answer of ours, and one that is a reaction to the message it is put on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Intake:
         relay: Relay,
         channels: ChannelBook,
         numbers: RequestNumbers,
+        kinds: Kinds,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -92,6 +100,7 @@ class Intake:
         self._relay = relay
         self._channels = channels
         self._numbers = numbers
+        self._kinds = kinds
         self._clock = clock
         self._repeats = metrics.dedup_hits_total.labels(service="inbox")
 
@@ -182,28 +191,38 @@ class Intake:
         keys = list(todo)
         loaded = await self._memory.load([key for key in keys if key not in self._memory])
         states: dict[Key, State] = {}
-        missing: set[str] = set()
-        ours: dict[Key, set[str]] = {}
         for key in keys:
             fact = work[key].received[0].fact
-            state = self._memory.get(key) or loaded.get(key) or _empty(fact)
-            states[key] = state
-            for item in work[key].received:
-                unknown = [id_ for id_ in referenced_ids(state, item.fact) if id_ not in state.messages]
-                if unknown:
-                    missing.update(unknown)
-                    ours.setdefault(key, set()).update(referenced_provider_ids(item.fact))
-        if missing:
-            found = await self._store.projections.messages({key.tenant_id for key in keys}, missing)
+            states[key] = self._memory.get(key) or loaded.get(key) or _empty(fact)
+        if await self._fetch_referenced(work, states):
+            await self._catch_up(work, states)
+        return states
+
+    async def _fetch_referenced(self, work: Mapping[Key, _Work], states: dict[Key, State]) -> bool:
+        """Take what the facts refer to in hand; False if everything was there already.
+
+        In two turns at most: a message that is found may refer to another.
+        """
+        asked: set[str] = set()
+        for turn in range(REFERENCES_DEEP):
+            missing: set[str] = set()
+            ours: dict[Key, set[str]] = {}
+            for key, state in states.items():
+                for item in work[key].received:
+                    wanted = referenced_ids(state, item.fact)
+                    unknown = [id_ for id_ in wanted if id_ not in state.messages and id_ not in asked]
+                    if unknown:
+                        missing.update(unknown)
+                        ours.setdefault(key, set()).update(referenced_provider_ids(item.fact))
+            if not missing:
+                return turn > 0
+            asked |= missing
+            found = await self._store.projections.messages({key.tenant_id for key in states}, missing)
             found += await self._store.projections.our_messages(
                 {key: ids for key, ids in ours.items() if ids}
             )
-            for message in found:
-                key = Key(message.tenant_id, message.conversation_id)
-                if key in states:
-                    states[key] = states[key].with_messages([message])
-            await self._catch_up(work, states)
-        return states
+            _hand_over(states, found)
+        return True
 
     async def _catch_up(self, work: Mapping[Key, _Work], states: dict[Key, State]) -> None:
         """Read anew what is behind: a fact about what we do not know is of a commit appended elsewhere."""
@@ -216,16 +235,9 @@ class Intake:
             self._memory.forget(key)
         states.update(await self._memory.load(behind))
         # With the messages as they are stored now: those in hand before are as old as the conversation was.
-        wanted = {
-            id_
-            for key in behind
-            for item in work[key].received
-            for id_ in referenced_ids(states[key], item.fact)
-        }
-        for message in await self._store.projections.messages({key.tenant_id for key in behind}, wanted):
-            key = Key(message.tenant_id, message.conversation_id)
-            if key in behind:
-                states[key] = states[key].with_messages([message])
+        fresh = {key: states[key] for key in behind}
+        await self._fetch_referenced(work, fresh)
+        states.update(fresh)
 
     def _decide_batch(
         self,
@@ -239,7 +251,7 @@ class Intake:
         now = self._clock()
         v = state.v + 1
         draft = Draft(state)
-        door = door_of(doors.get(state.channel_id))
+        door = door_of(doors.get(state.channel_id), self._kinds.of(state.channel_kind))
         work.fresh.clear()
         events: list[Event] = []
         seen = set(known)
@@ -257,7 +269,7 @@ class Intake:
                 continue
             fresh = tuple(event for event in decision if event.dedupe_id not in seen)
             if not fresh:
-                self._repeats.inc()
+                self._count_without_effect(draft, fact)
                 continue
             self._numbers.use(state.tenant_id, fresh)
             for event in fresh:
@@ -286,6 +298,12 @@ class Intake:
         draft.v = v
         return step_of(commit, draft.state())
 
+    def _count_without_effect(self, state: Draft, fact: Fact) -> None:
+        if isinstance(fact, ReactionChanged) and named(state, fact.provider_id) is None:
+            metrics.reactions_dropped_total.labels(kind=fact.channel_kind).inc()
+        else:
+            self._repeats.inc()
+
     def _count(self, work: Mapping[Key, _Work]) -> None:
         now = self._clock()
         for one in work.values():
@@ -306,6 +324,15 @@ _conversation_id = lru_cache(maxsize=4 * CACHED)(conversation_id_of)
 def _stored_after(channel_kind: str) -> Histogram:
     # Looking a label up costs as much as observing.
     return metrics.inbound_e2e_seconds.labels(kind=channel_kind)
+
+
+def _hand_over(states: dict[Key, State], found: Iterable[Message]) -> None:
+    by_key: dict[Key, list[Message]] = {}
+    for message in found:
+        by_key.setdefault(Key(message.tenant_id, message.conversation_id), []).append(message)
+    for key, messages in by_key.items():
+        if key in states:
+            states[key] = states[key].with_messages(messages)
 
 
 @contextmanager

@@ -224,6 +224,7 @@ class Lists:
                 "conversation_id": key.conversation_id,
                 "direction": "in",
                 "in_seq": after_in_seq + 1,
+                "is_recalled": None,
             },
             {"_id": 1},
         )

@@ -85,7 +85,7 @@ def _file(messages: Iterable[Message], attachment_id: str, allowed: Collection[s
     found = [
         attachment
         for message in messages
-        if message.channel_id in allowed and message.deleted_at is None
+        if message.channel_id in allowed and not message.is_gone
         for attachment in message.body.attachments
         if attachment.id == attachment_id
     ]

@@ -12,11 +12,15 @@ from inbox.domain import (
     Button,
     Commit,
     Event,
+    Place,
     SendsCancelled,
+    SharedContact,
     TakenOver,
+    Template,
     order_id,
 )
-from msgkit.contracts.events import CancelSend, OutboundButton, OutboundMedia, SendMessage
+from msgkit.contracts import events
+from msgkit.contracts.events import CancelSend, OrderedTemplate, OutboundButton, OutboundMedia, SendMessage
 from msgkit.contracts.ids import derived_id
 from msgkit.contracts.topology import SENDS, channel_key
 from msgkit.runtime.bus import Outgoing
@@ -24,9 +28,9 @@ from msgkit.runtime.bus import Outgoing
 _ORDERS: Final = (AnswerOrdered, AnswerReordered, SendsCancelled, TakenOver)
 
 
-def has_orders(events: Iterable[Event]) -> bool:
+def has_orders(happened: Iterable[Event]) -> bool:
     """Whether a connector may have something to do because of these."""
-    return any(isinstance(event, _ORDERS) for event in events)
+    return any(isinstance(event, _ORDERS) for event in happened)
 
 
 def orders_of(commit: Commit) -> list[Outgoing]:
@@ -60,6 +64,7 @@ def orders_of(commit: Commit) -> list[Outgoing]:
 
 def _send(commit: Commit, event: AnswerOrdered | AnswerReordered, order: str) -> SendMessage:
     author_kind = event.author.kind if isinstance(event, AnswerOrdered) else event.author_kind
+    place, shared = event.place, event.shared_contact
     return SendMessage(
         type="send.ordered.v1",
         event_id=derived_id("send", order),
@@ -76,6 +81,10 @@ def _send(commit: Commit, event: AnswerOrdered | AnswerReordered, order: str) ->
         media=[_media(attachment) for attachment in event.attachments],
         buttons=[[_button(button) for button in row] for row in event.buttons],
         reply_to_provider_id=event.reply_to_provider_id,
+        place=None if place is None else _place(place),
+        shared_contact=None if shared is None else _shared(shared),
+        template=None if event.template is None else _template(event.template),
+        is_reaction=event.is_reaction,
     )
 
 
@@ -93,6 +102,24 @@ def _media(attachment: Attachment) -> OutboundMedia:
         height=attachment.height,
         duration_s=attachment.duration_s,
     )
+
+
+def _place(place: Place) -> events.Place:
+    return events.Place(
+        latitude=place.latitude, longitude=place.longitude, title=place.title, address=place.address
+    )
+
+
+def _shared(shared: SharedContact) -> events.SharedContact:
+    return events.SharedContact(name=shared.name, phone=shared.phone, is_own=shared.is_own)
+
+
+def _template(template: Template) -> OrderedTemplate:
+    values = [
+        events.TemplateValue(part=one.part, index=one.index, name=one.name, value=one.value)
+        for one in template.values
+    ]
+    return OrderedTemplate(name=template.name, language=template.language, values=values)
 
 
 def _button(button: Button) -> OutboundButton:

@@ -143,6 +143,7 @@ class Projections:
                     "direction": "out",
                     "n": {"$gt": n},
                     "replaced_by": None,
+                    "is_recalled": None,
                 }
             )
             .sort([("pos_at", DESCENDING), ("n", DESCENDING)])

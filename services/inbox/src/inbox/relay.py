@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic_core import to_json
@@ -22,6 +22,7 @@ from inbox.channels import ChannelBook, ChannelRecord
 from inbox.domain import (
     Commit,
     Message,
+    Messenger,
     State,
     View,
     changed_ids,
@@ -30,7 +31,9 @@ from inbox.domain import (
     message_view,
     row_view,
     touched_ids,
+    window_of,
 )
+from inbox.kinds import Kinds
 from inbox.live_epoch import LiveEpoch
 from inbox.orders import orders_of
 from inbox.projections import Key
@@ -54,6 +57,8 @@ log = get_logger(__name__)
 
 ENVELOPE_BYTES: Final = 1_000_000
 """An envelope is split above this; one commit alone may be larger."""
+HISTORY_TOLD: Final = 100
+"""Messages of a history told one by one of one commit, which may hold a whole batch of them."""
 SWEEP_EVERY_S: Final = 1.0
 SWEEP_OLDER_THAN: Final = timedelta(milliseconds=500)
 """Younger commits have most likely been poked for and are on their way."""
@@ -105,6 +110,7 @@ class Relay:
         store: Store,
         publisher: Publisher,
         channels: ChannelBook,
+        kinds: Kinds,
         live: LiveEpoch,
         membership: Membership,
         clock: Clock,
@@ -117,6 +123,7 @@ class Relay:
         self._store = store
         self._publisher = publisher
         self._channels = channels
+        self._kinds = kinds
         self._live = live
         self._membership = membership
         self._clock = clock
@@ -249,7 +256,8 @@ class Relay:
         names: list[str] = []
         size = 0
         for step in steps:
-            change = change_of(step, channels.get(step.commit.channel_id))
+            messenger = self._kinds.of(step.commit.channel_kind)
+            change = change_of(step, channels.get(step.commit.channel_id), messenger)
             if change is None:
                 continue
             if parts and size + len(change) > ENVELOPE_BYTES:
@@ -359,18 +367,19 @@ def start_of(commit: Commit) -> State:
     )
 
 
-def change_of(step: Step, channel: ChannelRecord | None) -> bytes | None:
+def change_of(step: Step, channel: ChannelRecord | None, messenger: Messenger) -> bytes | None:
     """The Change of a commit as JSON; None if nobody can see anything of it."""
     commit, state = step.commit, step.state
     if state.n == 0:
         return None
     created = (state.messages[id_] for id_ in step.created)
-    made = sorted((message for message in created if message.replaced_by is None), key=_by_n)
+    made = _told(sorted((message for message in created if message.replaced_by is None), key=_by_n))
     touched = sorted((state.messages[id_] for id_ in step.changed), key=_by_n)
     events: list[View] = [{"type": "message.created", "data": message_view(message)} for message in made]
     events += [{"type": "message.updated", "data": message_view(message)} for message in touched]
     title = channel.view.title if channel is not None else ""
-    events.append({"type": "conversation.upserted", "data": row_view(state, title)})
+    row = row_view(state, title, window_of(state, messenger, commit.at))
+    events.append({"type": "conversation.upserted", "data": row})
     return to_json(
         {
             "tenant_id": commit.tenant_id,
@@ -383,6 +392,20 @@ def change_of(step: Step, channel: ChannelRecord | None) -> bytes | None:
             "events": events,
         }
     )
+
+
+def _told(made: list[Message]) -> list[Message]:
+    """All of them, except of a great part of a history: windows page back for the rest."""
+    recalled = [message for message in made if message.is_recalled]
+    if len(recalled) <= HISTORY_TOLD:
+        return made
+    newest = sorted(recalled, key=_by_position)[-HISTORY_TOLD:]
+    told = {message.id for message in newest}
+    return [message for message in made if not message.is_recalled or message.id in told]
+
+
+def _by_position(message: Message) -> tuple[datetime, int]:
+    return message.pos_at, message.n
 
 
 def _by_n(message: Message) -> int:

@@ -19,10 +19,14 @@ from inbox.domain import (
     Edited,
     Event,
     FateDecided,
+    FilesRecalled,
     LineWritten,
     MessageCame,
     NoteWritten,
+    Reacted,
+    Recalled,
     TakenOver,
+    Withdrawn,
 )
 from msgkit.contracts.internal_api import Trail, TrailStep
 from msgkit.contracts.words import AuthorKind, MessageState
@@ -82,6 +86,14 @@ def _words(  # noqa: PLR0911, PLR0912  # one line per event
             return None, event.contact.name, "Надійшло від клієнта."
         case Edited():
             return None, None, "Змінено в месенджері."
+        case Withdrawn():
+            return None, None, "Видалено в месенджері."
+        case Reacted():
+            return None, None, "Змінено реакцію."
+        case Recalled():
+            return None, None, "З історії месенджера: написано до підключення."
+        case FilesRecalled():
+            return None, None, "З історії месенджера надійшли файли."
         case AnswerOrdered():
             return MessageState.QUEUED, event.author.name, "Прийнято до надсилання."
         case AnswerEchoed():

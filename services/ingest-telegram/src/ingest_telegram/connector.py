@@ -48,6 +48,9 @@ MANIFEST = Manifest(
         receipts=False,
         knows_phone=False,
         needs_prior_inbound=True,
+        read_marks=False,
+        reactions=False,
+        templates=False,
         media_kinds=[
             kind.value
             for kind in (

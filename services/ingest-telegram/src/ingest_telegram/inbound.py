@@ -115,6 +115,7 @@ def _to_message(update: _Update, payload: object, *, unknown_as: str | None = No
                 start_payload=None if start is None else start.group(1) or "",
                 group_id=short(message.get("media_group_id"), payloads.WORD_MAX_CHARS),
                 pressed=None,
+                is_standby=False,
             ),
         )
     )
@@ -195,6 +196,7 @@ def _to_press(update: _Update, payload: object) -> Parsed:
                 pressed=ButtonPress(
                     value=value, message_provider_id=None if carrier_id is None else str(carrier_id)
                 ),
+                is_standby=False,
             ),
         ),
         acknowledge=acknowledge,

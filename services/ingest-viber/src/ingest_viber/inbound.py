@@ -143,6 +143,7 @@ def _received(
         start_payload=None if greeting is None else greeting.context,
         group_id=None,
         pressed=None if press is None else ButtonPress(value=press.value, message_provider_id=None),
+        is_standby=False,
     )
 
 

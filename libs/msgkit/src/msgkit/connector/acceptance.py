@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.contract import Account, Connector, Parsed, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
 from msgkit.connector.media_jobs import MediaJobs
+from msgkit.connector.people import People
 from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.receipts import Receipts
 from msgkit.contracts import topology
@@ -26,6 +29,8 @@ log = get_logger(__name__)
 
 CONFIRM_SECONDS = 5.0
 """Without the broker's confirm within this the messenger is asked to repeat."""
+PUBLISH_AT_ONCE = 250
+"""So many messages share one limit of time: a webhook of a thousand would never get through a busy broker."""
 
 
 class NotAccepted(Exception):
@@ -34,6 +39,14 @@ class NotAccepted(Exception):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What one webhook says of one account."""
+
+    request: WebhookRequest
+    account: Account
 
 
 class Road(Protocol):
@@ -54,11 +67,15 @@ class Acceptance:
         quarantine: Quarantine,
         acknowledgements: Acknowledgements | None,
         media: MediaJobs,
+        alerts: AccountAlerts,
         receipts: Receipts | None = None,
+        people: People | None = None,
     ) -> None:
         """
         Args:
+            alerts: keeps what the messenger says of an account itself.
             receipts: for a messenger whose manifest has the ability `receipts`.
+            people: for a messenger whose ids of people change.
         """
         self._connector = connector
         self._road = road
@@ -66,46 +83,66 @@ class Acceptance:
         self._quarantine = quarantine
         self._acknowledgements = acknowledgements
         self._media = media
+        self._alerts = alerts
+        self._people = people
 
     async def take(self, request: WebhookRequest, account: Account) -> tuple[Parsed, str]:
-        """Make it durable; returns what it says and what happened to it, in one word for the counter.
+        """As `take_all`, for what speaks of one account only."""
+        (parsed,), outcome = await self.take_all((Portion(request, account),), whole=request)
+        return parsed, outcome
+
+    async def take_all(
+        self, portions: Sequence[Portion], *, whole: WebhookRequest | None
+    ) -> tuple[list[Parsed], str]:
+        """Make it durable; returns what each portion says and, in one word for the counter, what happened.
 
         Taking the same update again has no further effect: events have derived ids.
+
+        Args:
+            portions: what one webhook says of whom, in its order.
+            whole: the webhook they were cut from, if all of it is the first portion's account's own; the
+                journal keeps it as it came then, else each portion as its own account's.
 
         Raises:
             NotAccepted: RabbitMQ or MongoDB did not confirm; the messenger must repeat.
         """
-        parsed = self._parse(request, account)
-        messages = [_outgoing(event) for event in parsed.events]
-        if parsed.is_kept and not _travels_whole(parsed.events, request.body):
-            messages.append(_journal_entry(request, account))
+        taken: list[tuple[Portion, Parsed]] = []
         try:
-            await self._road.publish_all(messages, timeout_s=CONFIRM_SECONDS)
+            for portion in portions:
+                taken.append((portion, await self._understood(portion)))
+            await self._publish(_messages(taken, whole))
+            for portion, parsed in taken:
+                if parsed.acknowledge and self._acknowledgements is not None:
+                    self._acknowledgements.put(parsed.acknowledge, portion.account)
+            # The events are out, their repeat has no effect; without its job a file is pending for ever.
+            await self._media.enqueue([event for _, parsed in taken for event in parsed.events])
+            for portion, parsed in taken:
+                await self._take_rest(portion, parsed)
         except (PublishUnknown, PublishUnroutable) as exc:
-            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
-            raise NotAccepted("bus_unavailable") from exc
+            raise _not_accepted("bus_unavailable", portions, exc) from exc
         except StoreUnavailable as exc:
-            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
-            raise NotAccepted("store_unavailable") from exc
-        if parsed.acknowledge and self._acknowledgements is not None:
-            self._acknowledgements.put(parsed.acknowledge, account)
-        try:
-            # The event is out, its repeat has no effect; without the job its files would be pending for ever.
-            await self._media.enqueue(parsed.events)
-            if parsed.receipts:
-                await self._take_receipts(parsed, account)
-        except StoreUnavailable as exc:
-            log.warning("webhook_not_confirmed", channel_id=account.channel_id, reason=str(exc))
-            raise NotAccepted("store_unavailable") from exc
+            raise _not_accepted("store_unavailable", portions, exc) from exc
+        return [parsed for _, parsed in taken], _outcome([parsed for _, parsed in taken])
+
+    async def _publish(self, messages: Sequence[Outgoing]) -> None:
+        """In their order, also when it breaks off in the middle: what comes later was not sent yet then."""
+        for start in range(0, len(messages), PUBLISH_AT_ONCE):
+            await self._road.publish_all(messages[start : start + PUBLISH_AT_ONCE], timeout_s=CONFIRM_SECONDS)
+
+    async def _understood(self, portion: Portion) -> Parsed:
+        parsed = self._parse(portion.request, portion.account)
+        if parsed.people and self._people is not None:
+            parsed = await self._people.settle(portion.account, parsed)
+        return parsed
+
+    async def _take_rest(self, portion: Portion, parsed: Parsed) -> None:
+        """What is no event."""
+        if parsed.receipts:
+            await self._take_receipts(parsed, portion.account)
+        if parsed.alerts:
+            await self._alerts.take(portion.account, parsed.alerts)
         if parsed.quarantine is not None:
-            try:
-                await self._quarantine.keep_webhook(account, request.body, parsed.quarantine)
-            except StoreUnavailable as exc:
-                raise NotAccepted("store_unavailable") from exc
-            return parsed, "quarantined"
-        if parsed.receipts and not parsed.events:
-            return parsed, "receipts"
-        return parsed, "accepted" if parsed.events else "counted"
+            await self._quarantine.keep_webhook(portion.account, portion.request.body, parsed.quarantine)
 
     async def _take_receipts(self, parsed: Parsed, account: Account) -> None:
         if self._receipts is None:
@@ -123,6 +160,36 @@ class Acceptance:
             # Our bug; with a 5xx the messenger would repeat it for a day and hold back that whole chat.
             log.exception("webhook_parse_failed", channel_id=account.channel_id)
             return Parsed(quarantine=f"our translation failed: {type(exc).__name__}")
+
+
+def _messages(taken: Sequence[tuple[Portion, Parsed]], whole: WebhookRequest | None) -> list[Outgoing]:
+    """The events in their order, and for the journal what they do not carry whole."""
+    messages = [_outgoing(event) for _, parsed in taken for event in parsed.events]
+    if whole is None:
+        kept = [portion for portion, parsed in taken if _is_kept(parsed, portion.request.body)]
+    elif len(taken) == 1:
+        kept = [Portion(whole, taken[0][0].account)] if _is_kept(taken[0][1], whole.body) else []
+    else:
+        kept = [Portion(whole, taken[0][0].account)] if any(parsed.is_kept for _, parsed in taken) else []
+    messages.extend(_journal_entry(portion.request, portion.account) for portion in kept)
+    return messages
+
+
+def _is_kept(parsed: Parsed, body: bytes) -> bool:
+    return parsed.is_kept and not _travels_whole(parsed.events, body)
+
+
+def _outcome(taken: Sequence[Parsed]) -> str:
+    if any(parsed.quarantine is not None for parsed in taken):
+        return "quarantined"
+    if any(parsed.events for parsed in taken):
+        return "accepted"
+    return "receipts" if any(parsed.receipts for parsed in taken) else "counted"
+
+
+def _not_accepted(outcome: str, portions: Sequence[Portion], exc: Exception) -> NotAccepted:
+    log.warning("webhook_not_confirmed", channel_id=portions[0].account.channel_id, reason=str(exc))
+    return NotAccepted(outcome)
 
 
 def _outgoing(event: InboundEvent) -> Outgoing:

@@ -9,7 +9,13 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Depends
 
 from msgkit.connector.account_desk import AccountDesk
-from msgkit.contracts.internal_api import AccountHealth, AccountProbe, AccountSettings, ConnectAccount
+from msgkit.contracts.internal_api import (
+    AccountHealth,
+    AccountProbe,
+    AccountSettings,
+    ConnectAccount,
+    MessageTemplate,
+)
 from msgkit.runtime.mongo import StoreUnavailable
 from msgkit.runtime.problems import Problem
 from msgkit.runtime.tokens import Caller, ServiceTokens, caller_dependency
@@ -48,6 +54,10 @@ def account_routes(desk: AccountDesk, tokens: ServiceTokens) -> APIRouter:
     @router.get("/{channel_id}/health")
     async def account_health(channel_id: str, caller: FromGateway) -> AccountHealth:
         return await _stored(desk.health(channel_id, caller.tenant_id))
+
+    @router.get("/{channel_id}/templates")
+    async def account_templates(channel_id: str, caller: FromGateway) -> list[MessageTemplate]:
+        return await _stored(desk.templates(channel_id, caller.tenant_id))
 
     @router.delete("/{channel_id}", status_code=204)
     async def delete_account(channel_id: str, caller: FromGateway) -> None:

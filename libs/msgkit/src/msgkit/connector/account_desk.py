@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.accounts import CACHE_SECONDS, AccountStore, AlreadyConnected
-from msgkit.connector.contract import Account, Connector
+from msgkit.connector.contract import Account, Connector, HasTemplates, ServesApp
 from msgkit.connector.errors import (
     PROVIDER_ERRORS,
     CredentialsInvalid,
@@ -25,7 +26,14 @@ from msgkit.connector.errors import (
 )
 from msgkit.connector.receiving import Receiving
 from msgkit.connector.send_store import CHANNEL_OFF, SendStore
-from msgkit.contracts.internal_api import AccountHealth, AccountProbe, AccountSettings, ConnectAccount
+from msgkit.connector.settings import AppKeys
+from msgkit.contracts.internal_api import (
+    AccountHealth,
+    AccountProbe,
+    AccountSettings,
+    ConnectAccount,
+    MessageTemplate,
+)
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger, register_secret
 from msgkit.runtime.problems import Problem
@@ -37,6 +45,8 @@ _HINT_CHARS = 4
 _HINT_MIN_CHARS = 12
 """A shorter secret shows nothing of itself."""
 CREDENTIAL_MAX_CHARS = 4096
+APP_SECRET = "app_secret"  # noqa: S105 - the name of a field
+"""The credential of an account whose webhooks come from an app of its own."""
 SPREAD_SECONDS = CACHE_SECONDS + 0.5
 """After this every replica knows of a change."""
 
@@ -73,12 +83,15 @@ class AccountDesk:
         public_url: str,
         api_bases: Collection[str],
         receiving: Receiving,
+        alerts: AccountAlerts,
+        app: AppKeys | None = None,
         clock: Clock = utc_now,
         spread_s: float = SPREAD_SECONDS,
     ) -> None:
         """
         Args:
             receiving: lets messages of an account come in, by webhook or by polling.
+            app: for a connector that is `ServesApp`: what its app proves itself with.
             spread_s: seconds until every replica has seen a new webhook secret.
         """
         self._connector = connector
@@ -88,13 +101,19 @@ class AccountDesk:
         self._public_url = public_url.rstrip("/")
         self._api_bases = {base.rstrip("/") for base in api_bases}
         self._receiving = receiving
+        self._alerts = alerts
+        self._app = app or AppKeys()
         self._clock = clock
         self._spread_s = spread_s
         # Two registrations of one account must not overtake each other: the later one could be the older.
         self._registering: dict[str, asyncio.Lock] = {}
 
-    def webhook_url(self, channel_id: str) -> str:
-        return f"{self._public_url}/webhooks/{self._kind}/{channel_id}"
+    def webhook_url(self, account: Account) -> str:
+        """Where the messenger brings what is for this account."""
+        shared = f"{self._public_url}/webhooks/{self._kind}"
+        if isinstance(self._connector, ServesApp) and not self._connector.needs_own_address(account):
+            return shared
+        return f"{shared}/{account.channel_id}"
 
     async def connect(self, channel_id: str, order: ConnectAccount) -> AccountProbe:
         """Step 1: ask the messenger, then store the account. Repeating it changes nothing.
@@ -124,6 +143,7 @@ class AccountDesk:
             credentials=credentials,
             webhook_secret=secrets.token_urlsafe(_SECRET_BYTES) if known is None else known.webhook_secret,
         )
+        self._require_app_secret(draft)
         identity = await asked(self._connector.probe(draft))
         if known is not None and known.account_id != identity.account_id:
             raise Problem(
@@ -131,7 +151,12 @@ class AccountDesk:
                 "other_account",
                 "Ці ключі належать іншому акаунту. Створіть для нього окремий канал.",
             )
-        account = replace(draft, account_id=identity.account_id, account_name=identity.account_name)
+        account = replace(
+            draft,
+            account_id=identity.account_id,
+            account_name=identity.account_name,
+            also_known_as=identity.also_known_as,
+        )
         try:
             await self._accounts.save(account)
         except AlreadyConnected as exc:
@@ -142,12 +167,20 @@ class AccountDesk:
             account_id=account.account_id,
             account_name=account.account_name,
             credentials_hint=_hint(credentials),
-            webhook_url=self.webhook_url(channel_id),
+            webhook_url=self.webhook_url(account),
         )
 
-    async def activate(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
-        """Step 3: register the webhook; the account works from here on. Also: switch it on again."""
+    async def activate(
+        self, channel_id: str, tenant_id: str | None, *, by_person: bool = True
+    ) -> AccountHealth:
+        """Step 3: register the webhook; the account works from here on. Also: switch it on again.
+
+        Args:
+            by_person: somebody looked after it: what the messenger said of the account before is over.
+        """
         account = await asked(self._register(channel_id, tenant_id))
+        if by_person:
+            await self._alerts.overcome(channel_id)
         if not await self._accounts.set_state(channel_id, "active", None):
             # It was removed while we registered it; what is registered must not stay.
             await self._leave(account)
@@ -220,12 +253,33 @@ class AccountDesk:
             pending_updates=look.pending_updates,
         )
 
+    async def templates(self, channel_id: str, tenant_id: str | None) -> list[MessageTemplate]:
+        """The approved templates, by name.
+
+        Raises:
+            Problem: 404 for a messenger without templates; the messenger's refusal.
+        """
+        account = await self._known(channel_id, tenant_id)
+        if not isinstance(self._connector, HasTemplates):
+            raise Problem(404, "no_templates", "У цього месенджера немає шаблонів повідомлень.")
+        found = await asked(self._connector.templates(account))
+        return sorted(found, key=lambda template: (template.name, template.language))
+
     async def look(self, account: Account) -> Look:
-        """Ask the messenger about the account; changes nothing."""
+        """Ask the messenger about the account, and add what it said of it itself; changes nothing."""
         if account.state == "disabled":
             return Look(False, OFF)
+        look = await self._checked(account)
+        alert = account.alert
+        if alert is None or alert.problem is None or look.refused or look.is_silent:
+            return look
+        if alert.is_disconnected:
+            return replace(look, connected=False, problem=alert.problem, is_lost=False)
+        return look if look.problem is not None else replace(look, problem=alert.problem)
+
+    async def _checked(self, account: Account) -> Look:
         try:
-            report = await self._receiving.check(account, self.webhook_url(account.channel_id))
+            report = await self._receiving.check(account, self.webhook_url(account))
         except CredentialsInvalid as exc:
             return Look(False, exc.text, refused=True)
         except (ProviderUnavailable, DeliveryUnknown):
@@ -261,7 +315,7 @@ class AccountDesk:
         """Let messages come in as this installation takes them; returns the account as registered."""
         async with self._registering.setdefault(channel_id, asyncio.Lock()):
             account = await self._known(channel_id, tenant_id)
-            await self._receiving.connect(account, self.webhook_url(channel_id))
+            await self._receiving.connect(account, self.webhook_url(account))
             if account.is_rotating:
                 await self._accounts.end_rotation(account)
         return account
@@ -312,6 +366,21 @@ class AccountDesk:
                 422, "credentials_invalid", "Ключ доступу задовгий: перевірте, що скопійовано лише його."
             )
         return credentials
+
+    def _require_app_secret(self, account: Account) -> None:
+        """Without the secret of an app nobody could tell its webhooks from anybody's."""
+        connector = self._connector
+        if not isinstance(connector, ServesApp) or self._app.secrets or connector.needs_own_address(account):
+            return
+        field = connector.manifest.credentials_schema["properties"].get(APP_SECRET, {})
+        raise Problem(
+            422,
+            "credentials_invalid",
+            f"Заповніть поле «{field.get('title', APP_SECRET)}»: це секрет застосунку, "
+            "без якого не перевірити, що повідомлення справжні.",
+            missing=[APP_SECRET],
+            unknown=[],
+        )
 
     def _checked_base(self, api_base: str | None) -> str | None:
         if api_base is None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
+from msgkit.connector.account_seal import PREVIOUS, SECRET, AccountSeal
 from msgkit.connector.contract import Account, AccountState
 from msgkit.connector.credentials import Keyring
 from msgkit.connector.reach import store_reached
 from msgkit.contracts.internal_api import AccountSettings
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.logs import get_logger, register_secret
 from msgkit.runtime.mongo import Database, Document, DuplicateKeyError
-
-log = get_logger(__name__)
 
 CACHE_SECONDS = 3.0
 """How long another replica's change may stay unseen."""
@@ -31,9 +27,6 @@ PREVIOUS_SECRET_KEPT = timedelta(minutes=10)
 FAREWELL_KEPT = timedelta(days=2)
 """How long we try to take our webhook away from an account that was removed; Telegram repeats for a day."""
 _NEVER_ACTIVE: Document = {"state": "pending", "was_active": {"$ne": True}}
-
-_SECRET = "webhook_secret"  # noqa: S105 - the name of a field
-_PREVIOUS = "previous_secret"
 
 
 class AlreadyConnected(Exception):
@@ -69,9 +62,10 @@ class AccountStore:
     def __init__(self, database: Database, keyring: Keyring, clock: Clock = utc_now) -> None:
         self._accounts = database["accounts"]
         self._farewells = database["account_farewells"]
-        self._keyring = keyring
+        self._seal = AccountSeal(keyring, clock)
         self._clock = clock
-        self._cache: dict[str, tuple[float, Account | None]] = {}
+        self._cache: dict[str, tuple[float, Account]] = {}
+        self._known_as: dict[str, tuple[float, tuple[Account, ...]]] = {}
         self._listeners: list[Callable[[str], None]] = []
 
     async def prepare(self) -> None:
@@ -83,6 +77,7 @@ class AccountStore:
         with store_reached("accounts"):
             # Over all tenants: one account of a messenger has one webhook, hence one owner.
             await self._accounts.create_index([("kind", 1), ("account_id", 1)], unique=True)
+            await self._accounts.create_index([("kind", 1), ("also_known_as", 1)])
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the channel id after each change made by this process."""
@@ -106,6 +101,39 @@ class AccountStore:
             self._cache[channel_id] = (time.monotonic() + CACHE_SECONDS, account)
         return account
 
+    async def known_as(self, kind: str, names: Collection[str]) -> dict[str, tuple[Account, ...]]:
+        """Name → the accounts a messenger may mean by it, as they were at most CACHE_SECONDS ago.
+
+        Args:
+            kind: of the messenger.
+            names: each an `account_id`, or an `also_known_as`, which several accounts may share. One that
+                nobody has is missing in the answer.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        now = time.monotonic()
+        found: dict[str, tuple[Account, ...]] = {}
+        for name in names:
+            expires, accounts = self._known_as.get(name, (0.0, ()))
+            if now < expires:
+                found[name] = accounts
+        missing = [name for name in names if name not in found]
+        if not missing:
+            return found
+        one_of = {"$in": missing}
+        with store_reached("accounts"):
+            documents = await self._accounts.find(
+                {"kind": kind, "$or": [{"account_id": one_of}, {"also_known_as": one_of}]}
+            ).to_list(None)
+        opened = [self._seal.opened(document) for document in documents]
+        for name in missing:
+            # Unknown ones are not kept: the account may be connected the next moment.
+            if meant := tuple(account for account in opened if account.is_meant_by(name)):
+                found[name] = meant
+                self._known_as[name] = (time.monotonic() + CACHE_SECONDS, meant)
+        return found
+
     async def load(self, channel_id: str) -> Account | None:
         """The account as it is now.
 
@@ -114,7 +142,7 @@ class AccountStore:
         """
         with store_reached("accounts"):
             document = await self._accounts.find_one({"_id": channel_id})
-        return None if document is None else self._opened(document)
+        return None if document is None else self._seal.opened(document)
 
     async def watched(self, channel_id: str) -> Watched | None:
         """The account with what its watch remembers, as it is now.
@@ -128,7 +156,7 @@ class AccountStore:
             return None
         reported = document.get("reported")
         return Watched(
-            account=self._opened(document),
+            account=self._seal.opened(document),
             was_active=bool(document.get("was_active")),
             webhook_left=bool(document.get("webhook_left")),
             is_left_alone=document["updated_at"] < self._clock() - STEP_KEPT,
@@ -165,12 +193,14 @@ class AccountStore:
             StoreUnavailable: MongoDB does not answer.
         """
         now = self._clock()
-        sealed = {name: self._sealed(account, value, name) for name, value in account.credentials.items()}
+        seal = self._seal.sealed
+        sealed = {name: seal(account, value, name) for name, value in account.credentials.items()}
         change: Document = {
             "$set": {
                 "kind": account.kind,
                 "account_id": account.account_id,
                 "account_name": account.account_name,
+                "also_known_as": list(account.also_known_as),
                 "api_base": account.api_base,
                 "credentials": sealed,
                 "state": account.state,
@@ -180,7 +210,7 @@ class AccountStore:
             "$setOnInsert": {
                 "created_at": now,
                 "paused_until": None,
-                _SECRET: self._sealed(account, account.webhook_secret, _SECRET),
+                SECRET: seal(account, account.webhook_secret, SECRET),
             },
             "$inc": {"credentials_rev": 1},
         }
@@ -286,8 +316,8 @@ class AccountStore:
             StoreUnavailable: MongoDB does not answer.
         """
         begun: Document = {
-            _PREVIOUS: f"${_SECRET}",
-            _SECRET: {"$literal": self._sealed(account, secret, _SECRET)},
+            PREVIOUS: f"${SECRET}",
+            SECRET: {"$literal": self._seal.sealed(account, secret, SECRET)},
             "is_rotating": True,
             "updated_at": self._clock(),
         }
@@ -361,7 +391,7 @@ class AccountStore:
         )
 
     async def farewells(self) -> list[Account]:
-        """Accounts that went while the messenger could not be told; those of somebody else now are dropped.
+        """Accounts that went while the messenger could not be told; those of another channel now are dropped.
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
@@ -370,11 +400,13 @@ class AccountStore:
         with store_reached("accounts"):
             await self._farewells.delete_many({"left_at": {"$lt": self._clock() - FAREWELL_KEPT}})
             for document in await self._farewells.find({}).to_list(None):
-                taken_over = {"kind": document["kind"], "account_id": document["account_id"]}
-                if await self._accounts.find_one(taken_over, {"_id": 1}) is not None:
+                same = {"kind": document["kind"], "account_id": document["account_id"]}
+                there = await self._accounts.find_one(same, {"_id": 1})
+                if there is None:
+                    found.append(self._seal.opened(document))
+                elif there["_id"] != document["_id"]:
                     await self._farewells.delete_one({"_id": document["_id"]})
-                else:
-                    found.append(self._opened(document))
+                # Else it is just being removed: the farewell is written first.
         return found
 
     async def said_farewell(self, channel_id: str) -> None:
@@ -396,7 +428,7 @@ class AccountStore:
             found = await self._accounts.find(
                 {**_NEVER_ACTIVE, "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
             ).to_list(None)
-        return [self._opened(document) for document in found]
+        return [self._seal.opened(document) for document in found]
 
     async def _set(self, channel_id: str, change: Document, only: Document | None = None) -> bool:
         with store_reached("accounts"):
@@ -404,57 +436,12 @@ class AccountStore:
         self._changed(channel_id)
         return bool(result.matched_count)
 
-    def _changed(self, channel_id: str) -> None:
+    def forget(self, channel_id: str) -> None:
+        """What is remembered of it is old."""
         self._cache.pop(channel_id, None)
+        self._known_as.clear()  # which names it had or has now is not worth finding out
+
+    def _changed(self, channel_id: str) -> None:
+        self.forget(channel_id)
         for listener in self._listeners:
             listener(channel_id)
-
-    # --- sealing
-
-    def _sealed(self, account: Account, secret: str, field: str) -> str:
-        return self._keyring.seal(
-            secret, tenant_id=account.tenant_id, channel_id=account.channel_id, field=field
-        )
-
-    def _opened(self, document: Document) -> Account:
-        channel_id, tenant_id = str(document["_id"]), str(document["tenant_id"])
-
-        def opened(envelope: str, field: str) -> str:
-            secret = self._keyring.open(envelope, tenant_id=tenant_id, channel_id=channel_id, field=field)
-            register_secret(secret)
-            return secret
-
-        is_rotating = bool(document.get("is_rotating"))
-        previous_until = document.get("previous_until")
-        holds = is_rotating or (previous_until is not None and self._clock() < previous_until)
-        return Account(
-            channel_id=channel_id,
-            tenant_id=tenant_id,
-            kind=document["kind"],
-            account_id=document["account_id"],
-            account_name=document["account_name"],
-            api_base=document["api_base"],
-            state=document["state"],
-            problem=document["problem"],
-            paused_until=document["paused_until"],
-            credentials={name: opened(value, name) for name, value in document["credentials"].items()},
-            webhook_secret=opened(document[_SECRET], _SECRET),
-            # It was sealed as the secret it was then.
-            previous_secret=opened(document[_PREVIOUS], _SECRET) if holds else None,
-            is_rotating=is_rotating,
-            credentials_rev=document.get("credentials_rev", 0),
-            settings=_settings(channel_id, document.get("settings")),
-        )
-
-
-def _settings(channel_id: str, kept: Mapping[str, Any] | None) -> AccountSettings | None:
-    if kept is None:
-        return None
-    try:
-        return AccountSettings.model_validate(kept)
-    except ValidationError as exc:
-        # Of another version of ours: messages must come in all the same. Saving the channel mends it.
-        log.error(  # noqa: TRY400 - the values are the tenant's own words
-            "account_settings_unreadable", channel_id=channel_id, faults=exc.error_count()
-        )
-        return None

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from msgkit.contracts.events import Failure, InboundEvent, SendMessage
-from msgkit.contracts.internal_api import AccountSettings
+from msgkit.contracts.internal_api import AccountSettings, MessageTemplate
 from msgkit.contracts.manifest import Manifest
 from msgkit.contracts.words import MessageState
 
@@ -43,6 +43,14 @@ class Account:
     """Rises with each change of the credentials: a refusal of older ones says nothing of these."""
     settings: AccountSettings | None = None
     """What the tenant decided and the messenger must know, as last applied; None before the first time."""
+    also_known_as: tuple[str, ...] = ()
+    """As `Identity` told: further ids of a webhook of the whole app."""
+    alert: AccountAlert | None = None
+    """The last word of the messenger on the account itself, since it was activated."""
+
+    def is_meant_by(self, known_as: str) -> bool:
+        """Whether a part of a webhook of the whole app is about this account."""
+        return known_as == self.account_id or known_as in self.also_known_as
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
@@ -66,17 +74,63 @@ class WebhookRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReceipt:
-    """What the messenger says later of a message of ours that it took."""
+    """What the messenger says later of a message of ours that it took.
 
-    conversation_id: str
+    `sent` says that it took it, which matters if its answer to our call was lost.
+    """
+
+    conversation_id: str | None
+    """None: the messenger's ids are unique within the channel."""
     provider_id: str
     """One that a `Receipt` told, or not ours at all: then it has no effect."""
-    state: Literal[MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
+    state: Literal[MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
     and_earlier: bool
     """What was sent in this conversation before it is in this state too."""
     failure: Failure | None
     """For `failed`: why."""
     contact_blocked: bool
+    happened_at: datetime
+    mark: str | None = None
+    """What the call carried along as `send_mark`, if the messenger gives it back."""
+
+
+def send_mark(message_id: str, part: int) -> str:
+    """A word a call may carry along, by which a receipt tells which of our calls it is about."""
+    return f"{message_id}.{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSeen:
+    """Ids that mean one person, as one element of a webhook proves. For a messenger whose ids change.
+
+    The kit keeps them and decides which contact that is; the events of this `Parsed` with `contact.key` equal
+    to `key` get that contact's key and its conversation. Events of such a messenger must derive their
+    `event_id` from ids of messages alone.
+    """
+
+    key: str
+    """What the events of this person say for now: the strongest of `ids`."""
+    ids: tuple[str, ...]
+    """All ids proved to be of this person now, the strongest first; each is remembered."""
+    also: tuple[str, ...]
+    """Further spellings, looked for and not remembered."""
+    retired: tuple[str, ...]
+    """Ids that were this person's until `at` and may be somebody else's later."""
+    address: str
+    """The id by which the messenger reaches the person now, one of `ids`."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAlert:
+    """What the messenger says of the account itself, e.g. that it was restricted.
+
+    `problem`: for the administrator, what is wrong and the one fix; None: all is well again.
+    """
+
+    problem: str | None
+    is_disconnected: bool
+    """Nothing can be sent or received until somebody acts."""
     happened_at: datetime
 
 
@@ -98,6 +152,8 @@ class Parsed:
     acknowledge: tuple[str, ...] = ()
     receipts: tuple[ProviderReceipt, ...] = ()
     is_kept: bool = True
+    people: tuple[PersonSeen, ...] = ()
+    alerts: tuple[AccountAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +178,8 @@ class Identity:
 
     account_id: str
     account_name: str | None
+    also_known_as: tuple[str, ...] = ()
+    """Further ids under which a webhook of the whole app may name this account; others may share them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +199,15 @@ class MediaStream:
     mime: str | None
     name: str | None
     chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AppPart:
+    """What a webhook of a whole app says of one account, as a body of its own that `parse` understands."""
+
+    known_as: str
+    """The `account_id` of one account, or an `also_known_as` of all accounts that share it."""
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +276,58 @@ class Polls(Protocol):
 
     async def prepare_polling(self, account: Account) -> None:
         """Make polling possible, e.g. remove the webhook. Raises the errors of `errors.py`."""
+
+
+@runtime_checkable
+class ServesApp(Protocol):
+    """A connector whose messenger calls one address for all accounts of an app. Pure."""
+
+    def verify_app(self, request: WebhookRequest, secrets: Sequence[str]) -> None:
+        """Raises: SignatureInvalid, if none of the app's secrets signed it."""
+
+    def shake_hands(self, query: bytes, verify_tokens: Sequence[str]) -> bytes:
+        """The answer to the messenger's GET of an address of ours.
+
+        Raises: SignatureInvalid, if it is none, or names a token that is not ours.
+        """
+
+    def split(self, request: WebhookRequest) -> Sequence[AppPart]:
+        """What it says of whom, in order, nothing left out; one part for each account is best.
+
+        Nothing at all for what says nothing of anybody, e.g. a test of the messenger's own pages.
+        Raises: PayloadInvalid, for a body that is not understood.
+        """
+
+    def needs_own_address(self, account: Account) -> bool:
+        """Whether its webhooks come from another app than ours, and so to an address of its own."""
+
+
+@runtime_checkable
+class ResolvesUnknown(Protocol):
+    """A connector whose receipts carry the mark of the call: one that went unanswered is soon understood."""
+
+    @property
+    def resolves_unknown_s(self) -> float:
+        """How long such a receipt may take; until then the answer is neither sent nor unknown."""
+
+
+@runtime_checkable
+class SignalsChats(Protocol):
+    """A connector that can show the client what we do. Losing a signal is no fault."""
+
+    async def mark_read(self, address: str, provider_id: str, account: Account) -> None:
+        """The client's messages up to this one were read. Raises the errors of `errors.py`."""
+
+    async def show_typing(self, address: str, provider_id: str, account: Account) -> None:
+        """Somebody types an answer; `provider_id` is the client's last message. Raises the errors."""
+
+
+@runtime_checkable
+class HasTemplates(Protocol):
+    """A connector whose messenger knows templates."""
+
+    async def templates(self, account: Account) -> Sequence[MessageTemplate]:
+        """All approved templates of the account. Raises the errors of `errors.py`."""
 
 
 @runtime_checkable

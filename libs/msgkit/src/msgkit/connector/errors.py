@@ -22,11 +22,17 @@ class ProviderUnavailable(Exception):
 
 
 class Throttled(Exception):
-    """The messenger asks to wait: the whole channel pauses, no attempt is counted."""
+    """The messenger asks to wait: the whole channel pauses, no attempt is counted.
 
-    def __init__(self, retry_after_seconds: float) -> None:
+    Args:
+        retry_after_seconds: how long, at least.
+        only_this_contact: the others may go on; each further refusal makes this one wait four times longer.
+    """
+
+    def __init__(self, retry_after_seconds: float, *, only_this_contact: bool = False) -> None:
         super().__init__(f"the messenger asks to wait {retry_after_seconds:g} s")
         self.retry_after_seconds = retry_after_seconds
+        self.only_this_contact = only_this_contact
 
 
 class RecipientUnreachable(Exception):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
+from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.account_desk import OFF, AccountDesk, Look
 from msgkit.connector.accounts import AccountStore, Reported, Watched
 from msgkit.connector.contract import Account
@@ -47,6 +48,7 @@ class HealthWatch:
         *,
         desk: AccountDesk,
         accounts: AccountStore,
+        alerts: AccountAlerts,
         publisher: Publisher,
         membership: Membership,
         every_s: float = EVERY_SECONDS,
@@ -54,6 +56,7 @@ class HealthWatch:
     ) -> None:
         """
         Args:
+            alerts: what the messenger says of an account is told at once, by whoever heard it.
             every_s: seconds between two looks at an account.
         """
         self._desk = desk
@@ -63,16 +66,20 @@ class HealthWatch:
         self._every_s = every_s
         self._clock = clock
         self._touched: set[str] = set()
+        self._alerted: set[str] = set()
         self._wake = asyncio.Event()
         self._silences: dict[str, int] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
         accounts.on_change(self._on_change)
+        alerts.on_alert(self._on_alert)
 
     async def run(self) -> None:
         """Watch for ever: everything every `every_s`, and at once what changed here."""
         looked_at = time.monotonic() - self._every_s  # at once: much may have happened while we were away
         while True:
             try:
+                alerted, self._alerted = self._alerted, set()
+                await self._look_at(alerted, fully=True)
                 touched, self._touched = self._touched, set()
                 await self._each(touched, fully=False)
                 if time.monotonic() - looked_at >= self._every_s:
@@ -98,9 +105,14 @@ class HealthWatch:
         self._touched.add(channel_id)
         self._wake.set()
 
+    def _on_alert(self, channel_id: str) -> None:
+        """Whoever heard it looks, owner or not: a webhook comes to any replica, and news must not wait."""
+        self._alerted.add(channel_id)
+        self._wake.set()
+
     async def _pause(self) -> None:
         self._wake.clear()
-        if self._touched:
+        if self._touched or self._alerted:
             return
         try:
             async with asyncio.timeout(min(_NET_S, self._every_s)):
@@ -112,11 +124,13 @@ class HealthWatch:
         return partition_of(channel_id) in self._membership.owned
 
     async def _each(self, channel_ids: Iterable[str], *, fully: bool) -> None:
-        ours = [channel_id for channel_id in channel_ids if self._is_ours(channel_id)]
-        if not ours:
+        await self._look_at([each for each in channel_ids if self._is_ours(each)], fully=fully)
+
+    async def _look_at(self, channel_ids: Collection[str], *, fully: bool) -> None:
+        if not channel_ids:
             return
         async with asyncio.TaskGroup() as tasks:
-            for channel_id in ours:
+            for channel_id in channel_ids:
                 tasks.create_task(self._watch(channel_id, fully=fully))
 
     async def _watch(self, channel_id: str, *, fully: bool) -> None:
@@ -137,7 +151,9 @@ class HealthWatch:
             if watched.webhook_left and fully:
                 await self._desk.take_webhook_away(account)
             return Reported(False, OFF)
-        if account.state == "disconnected" and not fully:
+        is_banned = account.alert is not None and account.alert.is_disconnected
+        if account.state == "disconnected" and (is_banned or not fully):
+            # The credentials may work all the same: only the messenger, or a person, ends a ban.
             return Reported(False, account.problem)
         is_creation = account.state == "pending" and not watched.was_active
         is_fine = watched.reported is None or watched.reported.connected
@@ -171,7 +187,9 @@ class HealthWatch:
     async def _finished(self, account: Account) -> Reported:
         """Register what was left unregistered: new credentials, a new secret, credentials that work again."""
         try:
-            health = await self._desk.activate(account.channel_id, account.tenant_id)
+            # What is pending was begun by a person; everything else is our own mending.
+            by_person = account.state == "pending"
+            health = await self._desk.activate(account.channel_id, account.tenant_id, by_person=by_person)
         except Problem as exc:
             log.warning("account_not_finished", channel_id=account.channel_id, code=exc.code)
             return Reported(False, exc.detail)

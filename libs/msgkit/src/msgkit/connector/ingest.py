@@ -11,15 +11,18 @@ from typing import Any, Protocol
 from fastapi import APIRouter, FastAPI
 
 from msgkit.connector.acceptance import Acceptance
+from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.account_api import account_routes
 from msgkit.connector.account_desk import AccountDesk
 from msgkit.connector.accounts import AccountStore
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.announcements import Announcer, offering
-from msgkit.connector.contract import Acknowledges, Connector, Polls
+from msgkit.connector.app_webhook import AppDoor
+from msgkit.connector.contract import Acknowledges, Connector, Polls, ServesApp, SignalsChats
 from msgkit.connector.health_watch import HealthWatch
 from msgkit.connector.media_jobs import MediaJobs
 from msgkit.connector.media_store import MediaStore
+from msgkit.connector.people import People
 from msgkit.connector.polling import Poller
 from msgkit.connector.public_media import public_addresses, public_media_route
 from msgkit.connector.quarantine import Quarantine
@@ -27,7 +30,8 @@ from msgkit.connector.receipts import Receipts
 from msgkit.connector.receiving import PollStore, Receiving
 from msgkit.connector.send_loop import SendLoop
 from msgkit.connector.send_store import SendStore
-from msgkit.connector.settings import IngestSettings
+from msgkit.connector.settings import AppKeys, IngestSettings
+from msgkit.connector.signals import Signals, listen_to_typing
 from msgkit.connector.spool import Spool
 from msgkit.connector.webhook import PublicApp, WebhookDoor
 from msgkit.contracts import topology
@@ -64,7 +68,14 @@ class _Store(Protocol):
         """Make indexes or folders."""
 
 
-def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spool: bool = False) -> Service:
+def build_ingest(  # noqa: PLR0915 - the one place where everything is made
+    connector: Connector[Any],
+    settings: IngestSettings,
+    *,
+    has_spool: bool = False,
+    has_people: bool = False,
+    app: AppKeys | None = None,
+) -> Service:
     """Wire an ingest service. Nothing runs before `Service.start`.
 
     Args:
@@ -73,6 +84,10 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         has_spool: for a messenger that repeats a webhook for a short time only: while RabbitMQ is away
             webhooks are kept in MongoDB. Such a service starts without RabbitMQ, and stays ready without it:
             what is not ready gets no webhooks, and that is what would lose them.
+        has_people: for a messenger whose ids of people change: `Parsed.people` is kept, contacts are found
+            again by any of their ids, and `plan` gets the address by which a contact is reached now.
+        app: for a connector that is `ServesApp`: the keys of the messenger's app, see `AppSettings`. Without
+            any, only accounts with an app of their own can be connected.
     """
     manifest = connector.manifest
     name = manifest.service
@@ -83,10 +98,12 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
     report_publisher = Publisher(rabbitmq_url, f"{name} reports")
     membership = Membership(mongo.database, name, settings.instance)
     accounts = AccountStore(mongo.database, settings.credential_keys.keyring())
+    alerts = AccountAlerts(mongo.database, accounts)
     quarantine = Quarantine(mongo.database, name)
     queues = (*topology.sends_queues(name, (manifest.kind,)), *topology.inbound_queues())
     declare = partial(bus.declare, rabbitmq_url, queues)
     receipts = Receipts(mongo.database, manifest.kind) if manifest.abilities.receipts else None
+    people = People(mongo.database) if has_people else None
     drainer = Publisher(rabbitmq_url, f"{name} spool")
     spool = (
         Spool(
@@ -122,9 +139,23 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         quarantine=quarantine,
         acknowledgements=acknowledgements,
         media=media,
+        alerts=alerts,
         receipts=receipts,
+        people=people,
     )
     door = WebhookDoor(connector=connector, accounts=accounts, acceptance=acceptance)
+    app_door = (
+        AppDoor(
+            connector=connector,
+            kind=manifest.kind,
+            keys=app or AppKeys(),
+            accounts=accounts,
+            acceptance=acceptance,
+            quarantine=quarantine,
+        )
+        if isinstance(connector, ServesApp)
+        else None
+    )
     polls = PollStore(mongo.database)
     receiving = Receiving(
         connector=connector, polls=polls, public_url=settings.public_url, choice=settings.receive
@@ -136,6 +167,8 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         public_url=settings.public_url,
         api_bases=settings.api_bases,
         receiving=receiving,
+        alerts=alerts,
+        app=app,
     )
     loop = SendLoop(
         connector=connector,
@@ -144,10 +177,15 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         publisher=report_publisher,
         membership=membership,
         receipts=receipts,
+        people=people,
     )
+    signals = _signals(connector, settings, accounts, membership, people)
 
     async def take_orders(deliveries: Sequence[Delivery]) -> None:
-        loop.wake(await sends.accept(deliveries))
+        accepted = await sends.accept(deliveries)
+        loop.wake(accepted.touched)
+        if signals is not None:
+            signals.read(accepted.reads)
 
     reader = PartitionReader(
         rabbitmq_url,
@@ -161,6 +199,7 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
     watch = HealthWatch(
         desk=desk,
         accounts=accounts,
+        alerts=alerts,
         publisher=report_publisher,
         membership=membership,
         every_s=settings.health_every_s,
@@ -181,6 +220,8 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
     ]
     if spool is not None:
         parts.append(_Part("spool", spool.run, spool.drain))
+    if signals is not None:
+        parts.append(_Part("signals", signals.run, signals.drain))
     if acknowledgements is not None:
         parts.append(_Part("acknowledgements", acknowledgements.run, acknowledgements.drain))
     if isinstance(connector, Polls):
@@ -199,7 +240,9 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         declare=declare,
         mongo=mongo,
         stores=[
-            store for store in (accounts, quarantine, sends, media, receipts, spool) if store is not None
+            store
+            for store in (accounts, quarantine, sends, media, receipts, people, spool)
+            if store is not None
         ],
         publishers=(publisher, report_publisher, drainer),
         spool=spool,
@@ -210,7 +253,7 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
     health = Health()
     health.add("mongodb", mongo.ping)
     health.add("rabbitmq", partial(_answers, publisher), is_needed=spool is None)
-    public = PublicApp(door, name)
+    public = PublicApp(door, name, app_door)
     public.router.routes.append(public_media_route(public_addresses(settings), objects))
     install_problem_handlers(public)
     tokens = ServiceTokens(name, settings.service_key.get_secret_value(), settings.service_public_keys)
@@ -223,6 +266,33 @@ def build_ingest(connector: Connector[Any], settings: IngestSettings, *, has_spo
         drain=life.drain,
         stop=life.stop,
     )
+
+
+def _signals(
+    connector: Connector[Any],
+    settings: IngestSettings,
+    accounts: AccountStore,
+    membership: Membership,
+    people: People | None,
+) -> Signals | None:
+    """What shows clients that we read and type; None for a messenger without such."""
+    if not isinstance(connector, SignalsChats):
+        return None
+    manifest = connector.manifest
+    broker = (
+        bus.faststream_broker(settings.rabbitmq_url.get_secret_value()) if manifest.abilities.typing else None
+    )
+    signals = Signals(
+        connector=connector,
+        kind=manifest.kind,
+        accounts=accounts,
+        membership=membership,
+        people=people,
+        broker=broker,
+    )
+    if broker is not None:
+        listen_to_typing(broker, signals, manifest.service, settings.instance)
+    return signals
 
 
 class _Life:

@@ -15,6 +15,9 @@ from msgkit.runtime.partition_reader import Delivery
 
 log = get_logger(__name__)
 
+UNOWNED_KEPT = 100
+_UNOWNED = "app_webhook"
+
 
 class Quarantine:
     """The `quarantine` collection of one ingest service."""
@@ -32,6 +35,7 @@ class Quarantine:
         """
         with store_reached("quarantine"):
             await self._kept.create_index([("tenant_id", 1), ("at", -1)])
+            await self._kept.create_index([("source", 1), ("known_as", 1)])
 
     async def keep_webhook(self, account: Account, body: bytes, reason: str) -> None:
         """Keep a webhook once, however often the messenger repeats it.
@@ -48,6 +52,34 @@ class Quarantine:
         if is_new:
             metrics.quarantine_total.labels(service=self._service).inc()
         log.error("webhook_quarantined", channel_id=account.channel_id, reason=reason)
+
+    async def keep_unowned(self, kind: str, known_as: str | None, body: bytes, reason: str) -> None:
+        """Keep, without a tenant, what a webhook of a whole app says of an account we do not have.
+
+        A number that was removed here and still sends must not fill the store: of each id only the first
+        UNOWNED_KEPT are kept, the rest is counted.
+
+        Args:
+            kind: of the messenger.
+            known_as: the id nobody has; None for a webhook that is not understood.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer; then the webhook must not be answered 200.
+        """
+        whose: dict[str, str | None] = {
+            "channel_id": None,
+            "tenant_id": None,
+            "kind": kind,
+            "known_as": known_as,
+        }
+        with store_reached("quarantine"):
+            kept = await self._kept.count_documents(
+                {"tenant_id": None, "source": _UNOWNED, "known_as": known_as}, limit=UNOWNED_KEPT
+            )
+        is_new = kept < UNOWNED_KEPT and await self._keep(whose, source=_UNOWNED, body=body, reason=reason)
+        if is_new:
+            metrics.quarantine_total.labels(service=self._service).inc()
+        log.error("webhook_of_nobody", kind=kind, reason=reason, is_new=is_new)
 
     async def keep_delivery(self, delivery: Delivery, reason: str) -> None:
         """Keep an order from the bus that nobody could handle.

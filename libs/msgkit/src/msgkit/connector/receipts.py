@@ -8,17 +8,27 @@ looks into what is parked before its report is forgotten: one of the two always 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
 
 from msgkit.connector.contract import Account, ProviderReceipt
 from msgkit.connector.reach import store_reached
-from msgkit.connector.send_store import report_fields, report_message
+from msgkit.connector.receipt_rules import (
+    Adoption,
+    Rise,
+    adoption,
+    mark_of,
+    read_mark,
+    risen,
+    states_below,
+    wholly_risen,
+)
+from msgkit.connector.send_documents import report_fields, report_message
 from msgkit.contracts.events import DeliveryReported, Failure
 from msgkit.contracts.ids import derived_id
-from msgkit.contracts.words import LATE_REFUSAL_RANK, STATE_RANK, MessageState
+from msgkit.contracts.words import MessageState
 from msgkit.runtime import metrics
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
@@ -32,25 +42,22 @@ PARKED_FOR = timedelta(hours=24)
 """Longer than any call to a messenger and the writing of its outcome may take."""
 TAKE_SECONDS = 4.0
 """The messenger waits for our 200 meanwhile."""
+AT_ONCE = 16
+"""Messages whose receipts are written side by side: one webhook may carry a thousand."""
 
 ReceiptState = Literal[MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
 _STATES: tuple[ReceiptState, ...] = (MessageState.DELIVERED, MessageState.READ, MessageState.FAILED)
-_SENT_RANK = STATE_RANK[MessageState.SENT]
 
 Report = tuple[str, Outgoing]
 """A message id of ours and the report of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rise:
-    """What a receipt changes in the document of a send."""
+class _Place:
+    """Where a receipt came from: it can only be about a send of there."""
 
-    marks: list[Document]
-    """The state of each provider id that has one, as far as receipts tell."""
-    state: MessageState | None
-    """The new state of the whole message; None: it stays."""
-    by: Document | None
-    """The mark that decided it."""
+    tenant_id: str
+    channel_id: str
 
 
 class Receipts:
@@ -62,6 +69,7 @@ class Receipts:
         self._kind = kind
         self._clock = clock
         self._listener: Callable[[Sequence[Report]], None] | None = None
+        self._understood: Callable[[str, str], None] | None = None
 
     async def prepare(self) -> None:
         """Make the indexes.
@@ -71,12 +79,20 @@ class Receipts:
         """
         with store_reached("sends"):
             await self._sends.create_index([("conversation_id", 1), ("provider_ids", 1)])
+            await self._sends.create_index([("channel_id", 1), ("provider_ids", 1)])
             await self._sends.create_index([("conversation_id", 1), ("state", 1), ("out_seq", 1)])
             await self._parked.create_index("expires_at", expireAfterSeconds=0)
+            await self._parked.create_index(
+                "message_id", partialFilterExpression={"message_id": {"$exists": True}}
+            )
 
     def on_report(self, listener: Callable[[Sequence[Report]], None]) -> None:
         """Give `listener` each new report, which is written down already, to be published now."""
         self._listener = listener
+
+    def on_understood(self, listener: Callable[[str, str], None]) -> None:
+        """Call `listener` with (channel id, conversation id) when the mark of an open send came back."""
+        self._understood = listener
 
     async def take(self, account: Account, receipts: Sequence[ProviderReceipt]) -> None:
         """Make receipts durable and let them work. Taking the same again has no further effect.
@@ -84,12 +100,26 @@ class Receipts:
         Raises:
             StoreUnavailable: not confirmed; the messenger must repeat.
         """
+        place = _Place(account.tenant_id, account.channel_id)
+        failed: list[StoreUnavailable] = []
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def take_in_order(of_one_message: Sequence[ProviderReceipt]) -> None:
+            async with at_once:
+                try:
+                    for receipt in of_one_message:
+                        await self._take(place, receipt)
+                except StoreUnavailable as exc:
+                    failed.append(exc)
+
         try:
-            async with asyncio.timeout(TAKE_SECONDS):
-                for receipt in receipts:
-                    await self._take(account, receipt)
+            async with asyncio.timeout(TAKE_SECONDS), asyncio.TaskGroup() as tasks:
+                for of_one_message in _by_message(receipts):
+                    tasks.create_task(take_in_order(of_one_message))
         except TimeoutError as exc:
             raise StoreUnavailable(f"receipts: not confirmed within {TAKE_SECONDS:g} s") from exc
+        if failed:
+            raise failed[0]
 
     async def catch_up(self, reports: Sequence[Report]) -> None:
         """Place what came before these sends had ended. Call it before their reports are forgotten.
@@ -101,36 +131,46 @@ class Receipts:
         for _, outgoing in reports:
             report = DeliveryReported.model_validate_json(outgoing.body)
             wanted += [
-                _parked_id(report.conversation_id, provider_id, state)
+                _parked_id(scope, provider_id, state)
+                for scope in (report.conversation_id, report.channel_id)
                 for provider_id in report.provider_ids
                 for state in _STATES
             ]
-        if not wanted:
-            return
+        marked = [message_id for message_id, _ in reports]
         with store_reached("parked_statuses"):
-            found = await self._parked.find({"_id": {"$in": wanted}}).sort("happened_at", 1).to_list(None)
+            found = (
+                await self._parked.find({"$or": [{"_id": {"$in": wanted}}, {"message_id": {"$in": marked}}]})
+                .sort("happened_at", 1)
+                .to_list(None)
+            )
         for document in found:
-            if await self._placed(_receipt(document)):
+            place = _Place(document.get("tenant_id", ""), document["channel_id"])
+            if await self._placed(place, _receipt(document)):
                 await self._forget(document["_id"])
                 self._count(document["state"], "placed_later")
 
-    async def _take(self, account: Account, receipt: ProviderReceipt) -> None:
-        if await self._placed(receipt):
+    async def _take(self, place: _Place, receipt: ProviderReceipt) -> None:
+        if await self._placed(place, receipt):
             self._count(receipt.state, "placed")
             return
-        parked_id = await self._park(account, receipt)
+        if receipt.state is MessageState.SENT:
+            # Nothing waits for it: an open send has written its mark down, and any other is not ours.
+            self._count(receipt.state, "noted")
+            return
+        parked_id = await self._park(place, receipt)
         # It may have ended between the look and the parking.
-        if await self._placed(receipt):
+        if await self._placed(place, receipt):
             await self._forget(parked_id)
             self._count(receipt.state, "placed")
         else:
             self._count(receipt.state, "parked")
 
-    async def _park(self, account: Account, receipt: ProviderReceipt) -> str:
+    async def _park(self, place: _Place, receipt: ProviderReceipt) -> str:
         now = self._clock()
         failure = receipt.failure
         fields: Document = {
-            "channel_id": account.channel_id,
+            "tenant_id": place.tenant_id,
+            "channel_id": place.channel_id,
             "conversation_id": receipt.conversation_id,
             "provider_id": receipt.provider_id,
             "state": receipt.state.value,
@@ -141,7 +181,12 @@ class Receipts:
             "parked_at": now,
             "expires_at": now + PARKED_FOR,
         }
-        parked_id = _parked_id(receipt.conversation_id, receipt.provider_id, receipt.state)
+        named = read_mark(receipt.mark)
+        if named is not None:
+            fields |= {"mark": receipt.mark, "message_id": named[0]}
+        parked_id = _parked_id(
+            receipt.conversation_id or place.channel_id, receipt.provider_id, receipt.state
+        )
         with store_reached("parked_statuses"):
             await self._parked.update_one({"_id": parked_id}, {"$setOnInsert": fields}, upsert=True)
         return parked_id
@@ -151,21 +196,21 @@ class Receipts:
         with store_reached("parked_statuses"):
             await self._parked.delete_one({"_id": parked_id})
 
-    async def _placed(self, receipt: ProviderReceipt) -> bool:
-        """Let the receipt work on the send that has its id; False if none that ended has it.
+    async def _placed(self, place: _Place, receipt: ProviderReceipt) -> bool:
+        """Let the receipt work on the send that has its id or its mark; False if none that ended has it.
 
         One that has not ended waits: its end looks into what is parked.
         """
+        known: Document = {"channel_id": place.channel_id, "provider_ids": receipt.provider_id, "open": False}
+        if receipt.conversation_id is not None:
+            # Some messengers number messages within a dialogue only.
+            known["conversation_id"] = receipt.conversation_id
         while True:
             with store_reached("sends"):
-                send = await self._sends.find_one(
-                    {
-                        "conversation_id": receipt.conversation_id,
-                        "provider_ids": receipt.provider_id,
-                        "open": False,
-                    }
-                )
+                send = await self._sends.find_one(known)
             if send is None:
+                if await self._adopted(place, receipt):
+                    continue
                 return False
             if await self._raised(send, risen(send, receipt), receipt):
                 break
@@ -173,16 +218,56 @@ class Receipts:
             await self._raise_earlier(send, receipt)
         return True
 
+    # --- ids that only a mark tells
+
+    async def _adopted(self, place: _Place, receipt: ProviderReceipt) -> bool:
+        """Whether a send that ended without the id has it now, or may have."""
+        named = read_mark(receipt.mark)
+        if named is None:
+            return False
+        message_id, part = named
+        ours: Document = {"_id": message_id, "tenant_id": place.tenant_id, "channel_id": place.channel_id}
+        if receipt.conversation_id is not None:
+            ours["conversation_id"] = receipt.conversation_id
+        with store_reached("sends"):
+            send = await self._sends.find_one_and_update(
+                # Only what was tried: nobody can have taken another part.
+                {**ours, "open": True, "parts": {"$gt": part}},
+                {"$set": {f"marked.{part}": receipt.provider_id}},
+                projection={"conversation_id": 1},
+            )
+            if send is not None:
+                if self._understood is not None:
+                    self._understood(place.channel_id, send["conversation_id"])
+                return False
+            send = await self._sends.find_one({**ours, "open": False})
+        if send is None or receipt.provider_id in send["provider_ids"]:
+            return send is not None
+        adopted = adoption(send, part, receipt.provider_id)
+        if adopted is None:
+            return False
+        await self._adopt(send, adopted, receipt)
+        return True
+
+    async def _adopt(self, send: Mapping[str, Any], adopted: Adoption, receipt: ProviderReceipt) -> None:
+        """Write the id down; if somebody changed the send meanwhile, the caller looks again."""
+        change: Document = {"provider_ids": adopted.provider_ids, "parts_done": adopted.parts_done}
+        state: MessageState | None = None
+        by: Document | None = None
+        if adopted.is_whole:
+            state = MessageState.SENT
+            by = {**mark_of(receipt.provider_id, receipt), "failure": None, "contact_blocked": False}
+        rise = Rise(list(send.get("marks", [])), state, by)
+        await self._write(send, rise, receipt, change)
+
     async def _raise_earlier(self, send: Mapping[str, Any], receipt: ProviderReceipt) -> None:
         """Everything before it that the messenger took is in this state too.
 
         Not what is `unknown` or was refused: nobody says that it ever arrived.
         """
-        lower = [
-            state.value for state in (MessageState.SENT, MessageState.DELIVERED) if _below(state, receipt)
-        ]
+        lower = [state.value for state in states_below(receipt.state)]
         before: Document = {
-            "conversation_id": receipt.conversation_id,
+            "conversation_id": send["conversation_id"],
             "state": {"$in": lower},
             "out_seq": {"$lt": send["out_seq"]},
         }
@@ -201,12 +286,16 @@ class Receipts:
 
     async def _raised(self, send: Mapping[str, Any], rise: Rise | None, receipt: ProviderReceipt) -> bool:
         """Write it, with the report in the same document; False if the document has changed meanwhile."""
-        if rise is None:
-            return True
-        change: Document = {"marks": rise.marks, "marks_rev": send.get("marks_rev", 0) + 1}
+        return rise is None or await self._write(send, rise, receipt, {})
+
+    async def _write(
+        self, send: Mapping[str, Any], rise: Rise, receipt: ProviderReceipt, more: Document
+    ) -> bool:
+        change: Document = {**more, "marks": rise.marks, "marks_rev": send.get("marks_rev", 0) + 1}
         report: Mapping[str, Any] | None = None
         if rise.state is not None and rise.by is not None:
-            report = report_fields(self._event(send, rise.state, rise.by), current_traceparent())
+            event = self._event({**send, **more}, rise.state, rise.by)
+            report = report_fields(event, current_traceparent())
             failure = rise.by["failure"]
             change |= {
                 "state": rise.state.value,
@@ -260,88 +349,19 @@ class Receipts:
         metrics.receipts_total.labels(kind=self._kind, state=str(state), outcome=outcome).inc()
 
 
-def risen(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | None:
-    """What a receipt of one of its ids changes in a send that has ended; None: nothing.
-
-    Each id rises by itself. The message is delivered or read when all its ids are; it is refused when one of
-    them is, and reading a later part does not show the refused one. While the messenger has not taken every
-    part, as with `unknown` and `failed`, no receipt of a part makes the message delivered.
-
-    Args:
-        send: the document of the send.
-        receipt: of one of its `provider_ids`.
-    """
-    ids: list[str] = send["provider_ids"]
-    until = ids.index(receipt.provider_id)
-    touched = ids[: until + 1] if receipt.and_earlier else ids[until : until + 1]
-    return _rise(send, touched, receipt)
+def _by_message(receipts: Iterable[ProviderReceipt]) -> Iterable[Sequence[ProviderReceipt]]:
+    """Those of one message in their order; those of a whole conversation, if one may be about many."""
+    found: dict[str, list[ProviderReceipt]] = {}
+    for receipt in receipts:
+        named = read_mark(receipt.mark)
+        key = receipt.conversation_id or (receipt.provider_id if named is None else named[0])
+        found.setdefault(key, []).append(receipt)
+    return found.values()
 
 
-def wholly_risen(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | None:
-    """What a receipt of a later message changes in a send the messenger took; None: nothing."""
-    mark = _mark("", receipt)
-    if _rank(send) >= _mark_rank(mark):
-        return None
-    rise = _rise(send, send["provider_ids"], receipt)
-    marks = list(send.get("marks", [])) if rise is None else rise.marks
-    return Rise(marks, receipt.state, mark)  # the messenger may have told no id at all
-
-
-def _rise(send: Mapping[str, Any], touched: Sequence[str], receipt: ProviderReceipt) -> Rise | None:
-    marks = {mark["id"]: mark for mark in send.get("marks", [])}
-    before = dict(marks)
-    for provider_id in touched:
-        fresh = _mark(provider_id, receipt)
-        is_its_own = provider_id == receipt.provider_id
-        if not is_its_own and _mark_rank(marks.get(provider_id)) == LATE_REFUSAL_RANK:
-            continue  # only a receipt of its own proves a refusal wrong
-        if _mark_rank(fresh) > _mark_rank(marks.get(provider_id)):
-            marks[provider_id] = fresh
-    if marks == before:
-        return None
-    ranked = [marks.get(provider_id) for provider_id in send["provider_ids"]]
-    refused = next((one for one in ranked if _mark_rank(one) == LATE_REFUSAL_RANK), None)
-    lowest = min(ranked, key=_mark_rank) if refused is None else refused
-    is_complete = refused is not None or _rank(send) >= _SENT_RANK
-    if lowest is None or not is_complete or _mark_rank(lowest) <= _rank(send):
-        return Rise(list(marks.values()), None, None)
-    # Of those equally low the one that came last says when and why.
-    by = marks[touched[-1]] if _mark_rank(marks[touched[-1]]) == _mark_rank(lowest) else lowest
-    return Rise(list(marks.values()), MessageState(lowest["state"]), by)
-
-
-def _rank(send: Mapping[str, Any]) -> float:
-    state = MessageState(send["state"])
-    if state is MessageState.FAILED and send.get("refused_late"):
-        return LATE_REFUSAL_RANK
-    return STATE_RANK[state]
-
-
-def _mark(provider_id: str, receipt: ProviderReceipt) -> Document:
-    failure = receipt.failure
-    return {
-        "id": provider_id,
-        "state": receipt.state.value,
-        "failure": None if failure is None else failure.model_dump(mode="json"),
-        "contact_blocked": receipt.contact_blocked,
-        "at": receipt.happened_at,
-    }
-
-
-def _mark_rank(mark: Mapping[str, Any] | None) -> float:
-    if mark is None:
-        return 0.0
-    state = MessageState(mark["state"])
-    return LATE_REFUSAL_RANK if state is MessageState.FAILED else STATE_RANK[state]
-
-
-def _below(state: MessageState, receipt: ProviderReceipt) -> bool:
-    return STATE_RANK[state] < STATE_RANK[receipt.state]
-
-
-def _parked_id(conversation_id: str, provider_id: str, state: MessageState) -> str:
-    # Of the conversation, not of the channel: some messengers number messages within a dialogue only.
-    return derived_id("parked", conversation_id, provider_id, state.value)
+def _parked_id(scope: str, provider_id: str, state: MessageState) -> str:
+    # The scope is the conversation where messages are numbered within a dialogue only, else the channel.
+    return derived_id("parked", scope, provider_id, state.value)
 
 
 def _receipt(parked: Mapping[str, Any]) -> ProviderReceipt:
@@ -354,4 +374,5 @@ def _receipt(parked: Mapping[str, Any]) -> ProviderReceipt:
         failure=None if failure is None else Failure.model_validate(failure),
         contact_blocked=parked["contact_blocked"],
         happened_at=parked["happened_at"],
+        mark=parked.get("mark"),
     )

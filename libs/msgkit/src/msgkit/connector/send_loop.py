@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from opentelemetry.trace import SpanKind
 
 from msgkit.connector.accounts import AccountStore
-from msgkit.connector.contract import Account, Connector
+from msgkit.connector.contract import Account, Connector, ResolvesUnknown
 from msgkit.connector.credentials import EnvelopeInvalid
 from msgkit.connector.errors import (
     CredentialsInvalid,
@@ -29,15 +29,11 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.people import People
 from msgkit.connector.receipts import Receipts
-from msgkit.connector.send_store import (
-    CHANNEL_GONE,
-    CHANNEL_OFF,
-    LEASE_SECONDS,
-    Outcome,
-    Send,
-    SendStore,
-)
+from msgkit.connector.send_admission import admit
+from msgkit.connector.send_documents import IN_DOUBT, Outcome, Send
+from msgkit.connector.send_store import CHANNEL_GONE, CHANNEL_OFF, LEASE_SECONDS, UNKNOWN, SendStore
 from msgkit.contracts.events import Failure
 from msgkit.contracts.ids import new_id, partition_of
 from msgkit.contracts.words import FailureCode, MessageState
@@ -60,6 +56,10 @@ UNAVAILABLE_FOR = timedelta(minutes=15)
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 60.0
 THROTTLE_MAX_S = 24 * 3600.0
+CONTACT_THROTTLE_FACTOR = 4.0
+CONTACT_THROTTLE_MAX_S = 15 * 60.0
+DOUBT_LOOK_S = 0.5
+"""How often we look whether a receipt told another replica what became of an unanswered call."""
 NET_S = 1.0
 """How often we look for work nobody woke us for."""
 RELOAD_S = 5.0
@@ -73,10 +73,6 @@ _BROKEN_PAUSE = timedelta(seconds=30)
 
 T = TypeVar("T")
 
-_UNKNOWN = Failure(
-    code=FailureCode.TEMPORARY,
-    text="Невідомо, чи дійшло повідомлення. Перевірте в клієнта, перш ніж надсилати ще раз.",
-)
 _TEMPORARY = Failure(
     code=FailureCode.TEMPORARY,
     text="Месенджер був недоступний 15 хвилин. Надішліть повідомлення ще раз.",
@@ -120,6 +116,8 @@ class _Channel:
     ready: dict[str, None] = field(default_factory=dict)
     later: dict[str, datetime] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
+    doubts: set[str] = field(default_factory=set)
+    """Conversations that wait for word of an unanswered call: that needs no call, so no pause holds it."""
     done: dict[str, int] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     paused_until: datetime | None = None
@@ -147,16 +145,22 @@ class SendLoop:
         publisher: Publisher,
         membership: Membership,
         receipts: Receipts | None = None,
+        people: People | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """
         Args:
             receipts: for a messenger that tells later what became of a message.
+            people: for a messenger whose ids change.
         """
         self._connector = connector
         self._accounts = accounts
         self._sends = sends
         self._receipts = receipts
+        self._people = people
+        self._doubt_for: timedelta | None = None
+        if receipts is not None and isinstance(connector, ResolvesUnknown):
+            self._doubt_for = timedelta(seconds=connector.resolves_unknown_s)
         self._publisher = publisher
         self._membership = membership
         self._clock = clock
@@ -174,6 +178,7 @@ class SendLoop:
         accounts.on_change(self._on_account_change)
         if receipts is not None:
             receipts.on_report(self._tell)
+            receipts.on_understood(self._on_understood)
 
     def wake(self, touched: Mapping[str, Iterable[str]]) -> None:
         """Say that conversations of channels have something new."""
@@ -212,6 +217,9 @@ class SendLoop:
         channel = self._channels.get(channel_id)
         if channel is not None:
             channel.wake.set()
+
+    def _on_understood(self, channel_id: str, conversation_id: str) -> None:
+        self.wake({channel_id: [conversation_id]})
 
     def _owns(self, channel_id: str) -> bool:
         return partition_of(channel_id) in self._membership.owned
@@ -259,6 +267,8 @@ class SendLoop:
             known = channel.ready.keys() | channel.later.keys() | channel.busy
             found = await self._sends.waiting_conversations(channel.channel_id)
             channel.add(id_ for id_ in found if id_ not in known)
+            if found and self._doubt_for is not None:
+                channel.doubts.update(await self._sends.doubtful_conversations(channel.channel_id))
             if not (found or channel.ready or channel.busy):
                 return False
         account = await self._accounts.get(channel.channel_id)
@@ -271,12 +281,13 @@ class SendLoop:
         channel.blocked_until = _latest(channel.paused_until, account.paused_until, now)
         if account.state == "disconnected":
             channel.blocked_until = now + timedelta(seconds=NET_S)
-        if now < channel.blocked_until:
-            return True
+        is_blocked = now < channel.blocked_until
         for conversation_id in [id_ for id_, due_at in channel.later.items() if due_at <= now]:
             del channel.later[conversation_id]
             channel.ready.setdefault(conversation_id, None)
         for conversation_id in [id_ for id_ in channel.ready if id_ not in channel.busy]:
+            if is_blocked and conversation_id not in channel.doubts:
+                continue
             if len(channel.busy) >= CONVERSATIONS_AT_ONCE:
                 break
             del channel.ready[conversation_id]
@@ -318,13 +329,15 @@ class SendLoop:
     async def _serve_head(self, channel: _Channel, account: Account, conversation_id: str) -> datetime | None:
         now = self._clock()
         head = await self._sends.head(channel.channel_id, conversation_id)
+        channel.doubts.discard(conversation_id)
         if head is None:
             return None
         if head.state == "sending":
             return await self._resolve_attempt(head, now)
-        if head.due_at > now:
-            return head.due_at
-        waits_until = await self._gap(channel, head, now)
+        if head.state == IN_DOUBT or head.understood_id is not None:
+            channel.doubts.add(conversation_id)
+            return await self._resolve_doubt(channel, head, now)
+        waits_until = await self._waits_until(channel, head, now)
         if waits_until is not None:
             return waits_until
         with span(
@@ -344,10 +357,43 @@ class SendLoop:
             return now
         if not head.lease_is_over:
             return now + timedelta(seconds=NET_S)
-        report = await self._sends.give_up(head, _UNKNOWN)
+        if self._doubt_for is not None:
+            await self._sends.doubt(head, now + self._doubt_for, None)
+            return now
+        report = await self._sends.give_up(head)
         if report is not None:
-            self._ended(head, Outcome(MessageState.UNKNOWN, _UNKNOWN), report)
+            self._ended(head, Outcome(MessageState.UNKNOWN, UNKNOWN), report)
         return now
+
+    async def _resolve_doubt(self, channel: _Channel, head: Send, now: datetime) -> datetime:
+        """A call went unanswered: a receipt with its mark tells that it arrived, or nobody ever will.
+
+        Or we took it for not arrived, put it back, and a receipt tells otherwise.
+        """
+        understood = head.understood_id
+        if understood is not None:
+            log.info("doubt_resolved", message_id=head.message_id, part=head.parts_done)
+            if head.parts_done + 1 < head.parts:
+                await self._sends.go_on(head, understood)
+            else:
+                await self._finish(
+                    channel, head, Outcome(MessageState.SENT), [*head.provider_ids, understood]
+                )
+            return now
+        if head.doubt_until is not None and now < head.doubt_until:
+            return min(head.doubt_until, now + timedelta(seconds=DOUBT_LOOK_S))
+        report = await self._sends.end_doubt(head)
+        if report is not None:
+            self._ended(head, Outcome(MessageState.UNKNOWN, UNKNOWN), report)
+        return now
+
+    async def _waits_until(self, channel: _Channel, head: Send, now: datetime) -> datetime | None:
+        """Until when nobody may be called for it; None if it may go."""
+        if channel.blocked_until is not None and channel.blocked_until > now:
+            return channel.blocked_until
+        if head.due_at > now:
+            return head.due_at
+        return await self._gap(channel, head, now)
 
     async def _gap(self, channel: _Channel, head: Send, now: datetime) -> datetime | None:
         """Until when the head waits for an earlier answer; None if it may go."""
@@ -372,11 +418,13 @@ class SendLoop:
         """Try it once; returns when to try again, None when it has ended."""
         provider_ids = list(send.provider_ids)
         try:
-            requests = self._connector.plan(send.order, account)
+            requests = await self._planned(send, account)
+        except StoreUnavailable:
+            raise  # nobody was called: it waits
         except Exception as exc:  # noqa: BLE001 - logged there; one broken answer must not stop the others
             return await self._finish(channel, send, _unplanned(send, exc), provider_ids)
         await channel.bucket.take()
-        if not await self._sends.claim(send, self._owner):
+        if not await self._sends.claim(send, self._owner, len(requests)):
             return self._clock()
         try:
             await self._deliver_parts(channel, account, send, requests, provider_ids)
@@ -389,7 +437,20 @@ class SendLoop:
         except Exception as exc:  # noqa: BLE001 - each has its outcome; ours are logged there
             outcome = _final(send, exc)
         channel.unavailable_since = None
+        if outcome.state is MessageState.UNKNOWN and self._doubt_for is not None:
+            until = self._clock() + self._doubt_for
+            await self._surely(lambda: self._sends.doubt(send, until, self._owner))
+            return None
         return await self._finish(channel, send, outcome, provider_ids)
+
+    async def _planned(self, send: Send, account: Account) -> Sequence[Any]:
+        order = send.order
+        admit(order, self._connector.manifest)
+        if self._people is not None:
+            address = await self._people.address_of(send.channel_id, order.contact_key)
+            if address is not None:
+                order = order.model_copy(update={"contact_key": address})
+        return self._connector.plan(order, account)
 
     async def _deliver_parts(
         self,
@@ -433,6 +494,8 @@ class SendLoop:
     ) -> datetime | None:
         """The messenger certainly did not take it: put it back, and say when to look again."""
         match exc:
+            case Throttled(only_this_contact=True):
+                return await self._rest(send, exc)
             case Throttled():
                 return await self._pause(channel, send, exc)
             case ProviderUnavailable():
@@ -448,6 +511,15 @@ class SendLoop:
         log.warning("channel_throttled", channel_id=send.channel_id, seconds=throttled.retry_after_seconds)
         await self._surely(lambda: self._release(send, due_at=until))
         await self._surely(lambda: self._accounts.pause(send.channel_id, until))
+        return until
+
+    async def _rest(self, send: Send, throttled: Throttled) -> datetime:
+        """This contact has had too much for now: what is for him waits, ever longer."""
+        longer = CONTACT_THROTTLE_FACTOR ** min(send.refusals + 1, 10)
+        seconds = min(max(throttled.retry_after_seconds, longer), CONTACT_THROTTLE_MAX_S)
+        until = self._clock() + timedelta(seconds=seconds)
+        log.warning("contact_throttled", message_id=send.message_id, seconds=seconds)
+        await self._surely(lambda: self._release(send, due_at=until, is_refusal=True))
         return until
 
     async def _back_off(
@@ -478,9 +550,16 @@ class SendLoop:
         return now + timedelta(seconds=NET_S)
 
     async def _release(
-        self, send: Send, *, due_at: datetime, unavailable_since: datetime | None = None
+        self,
+        send: Send,
+        *,
+        due_at: datetime,
+        unavailable_since: datetime | None = None,
+        is_refusal: bool = False,
     ) -> None:
-        await self._sends.release(send, self._owner, due_at=due_at, unavailable_since=unavailable_since)
+        await self._sends.release(
+            send, self._owner, due_at=due_at, unavailable_since=unavailable_since, is_refusal=is_refusal
+        )
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a write until MongoDB confirms it: we know what happened outside, nobody else does."""
@@ -575,8 +654,8 @@ class SendLoop:
 
 
 def _unplanned(send: Send, exc: Exception) -> Outcome:
-    if isinstance(exc, MessageRejected):
-        return Outcome(MessageState.FAILED, Failure(code=exc.code, text=exc.text))
+    if isinstance(exc, MessageRejected | RecipientUnreachable):
+        return _final(send, exc)
     log.error("plan_failed", message_id=send.message_id, exc_info=exc)
     return Outcome(MessageState.FAILED, _OUR_FAULT)
 
@@ -593,7 +672,7 @@ def _final(send: Send, exc: Exception) -> Outcome:
     else:
         # Our bug, and the request may be out: never repeat it blindly.
         log.error("deliver_failed", message_id=send.message_id, exc_info=exc)
-    return Outcome(MessageState.UNKNOWN, _UNKNOWN)
+    return Outcome(MessageState.UNKNOWN, UNKNOWN)
 
 
 def _latest(*moments: datetime | None) -> datetime:

@@ -15,9 +15,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from msgkit.connector.reach import store_reached
-from msgkit.contracts import topology
-from msgkit.contracts.events import SENDS, CancelSend, DeliveryReported, Failure, SendMessage
-from msgkit.contracts.ids import derived_id, partition_of
+from msgkit.connector.send_documents import (
+    IN_DOUBT,
+    Ending,
+    Outcome,
+    Send,
+    brief_of,
+    document_of,
+    report_message,
+    report_of,
+    send_of,
+    tombstone_of,
+)
+from msgkit.contracts.events import SENDS, CancelSend, Failure, ReadChat, SendMessage, Sends
 from msgkit.contracts.words import FailureCode, MessageState
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
@@ -48,51 +58,20 @@ CHANNEL_OFF = Failure(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Brief:
-    """What is known of a send even before its order came."""
-
-    message_id: str
-    tenant_id: str
-    channel_id: str
-    channel_kind: str
-    conversation_id: str
-    out_seq: int
-    """0 for one that was cancelled before it came."""
+UNKNOWN = Failure(
+    code=FailureCode.TEMPORARY,
+    text="Невідомо, чи дійшло повідомлення. Перевірте в клієнта, перш ніж надсилати ще раз.",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Send(_Brief):
-    """One answer on its way."""
+class Accepted:
+    """What came in from the queue."""
 
-    order: SendMessage
-    state: str
-    parts_done: int
-    provider_ids: tuple[str, ...]
-    accepted_at: datetime
-    due_at: datetime
-    retries: int
-    unavailable_since: datetime | None
-    traceparent: str | None
-    owner: str | None
-    """Which process tries it, if one does."""
-    lease_is_over: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Where a send ended."""
-
-    state: MessageState
-    failure: Failure | None = None
-    contact_blocked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    send: _Brief
-    provider_ids: Sequence[str]
-    traceparent: str | None
+    touched: Mapping[str, Items[str]]
+    """Channel id → conversations that have something new to send."""
+    reads: Sequence[ReadChat]
+    """Not kept: a reading that is lost is no fault."""
 
 
 class SendStore:
@@ -122,8 +101,8 @@ class SendStore:
 
     # --- orders come in
 
-    async def accept(self, deliveries: Sequence[Delivery]) -> dict[str, set[str]]:
-        """Write orders, once each; returns channel id → conversations that have something new.
+    async def accept(self, deliveries: Sequence[Delivery]) -> Accepted:
+        """Write orders, once each; returns what there is to do now.
 
         Raises:
             StoreUnavailable: MongoDB does not answer; nothing may be acknowledged.
@@ -131,8 +110,12 @@ class SendStore:
         """
         touched: dict[str, set[str]] = {}
         fresh: list[tuple[SendMessage, str | None]] = []
+        reads: list[ReadChat] = []
         for delivery in deliveries:
             order = _order(delivery.body)
+            if isinstance(order, ReadChat):
+                reads.append(order)
+                continue
             touched.setdefault(order.channel_id, set()).add(order.conversation_id)
             if isinstance(order, SendMessage):
                 fresh.append((order, delivery.traceparent))
@@ -141,13 +124,13 @@ class SendStore:
                 fresh = []
                 await self._cancel(order)
         await self._insert(fresh)
-        return touched
+        return Accepted(touched, reads)
 
     async def _insert(self, orders: Sequence[tuple[SendMessage, str | None]]) -> None:
         if not orders:
             return
         now = self._clock()
-        documents = [_document(order, traceparent, now) for order, traceparent in orders]
+        documents = [document_of(order, traceparent, now) for order, traceparent in orders]
         try:
             with store_reached("sends"):
                 await self._sends.insert_many(documents, ordered=False)
@@ -163,12 +146,12 @@ class SendStore:
         for message_id in order.message_ids:
             with store_reached("sends"):
                 await self._sends.update_one(
-                    {"_id": message_id}, {"$setOnInsert": _tombstone(order, now)}, upsert=True
+                    {"_id": message_id}, {"$setOnInsert": tombstone_of(order, now)}, upsert=True
                 )
                 queued = await self._sends.find_one({"_id": message_id, "state": "queued"})
             if queued is not None:
                 await self._close(
-                    _Ending(_brief(queued), queued["provider_ids"], queued.get("traceparent")),
+                    Ending(brief_of(queued), queued["provider_ids"], queued.get("traceparent")),
                     Outcome(MessageState.FAILED, _CANCELLED),
                     {"state": "queued"},
                 )
@@ -182,15 +165,18 @@ class SendStore:
         while True:
             with store_reached("sends"):
                 waiting = await self._sends.find(
-                    {"channel_id": channel_id, "open": True, "state": "queued"}
+                    {"channel_id": channel_id, "open": True, "state": {"$in": ["queued", IN_DOUBT]}}
                 ).to_list(100)
             if not waiting:
                 return
             for document in waiting:
+                was_called = document["state"] == IN_DOUBT
                 await self._close(
-                    _Ending(_brief(document), document["provider_ids"], document.get("traceparent")),
-                    Outcome(MessageState.FAILED, reason),
-                    {"state": "queued"},
+                    Ending(brief_of(document), document["provider_ids"], document.get("traceparent")),
+                    Outcome(MessageState.UNKNOWN, UNKNOWN)
+                    if was_called
+                    else Outcome(MessageState.FAILED, reason),
+                    {"state": document["state"]},
                 )
 
     # --- what is there to do
@@ -217,6 +203,18 @@ class SendStore:
             )
         return found
 
+    async def doubtful_conversations(self, channel_id: str) -> list[str]:
+        """Conversations of a channel with a send in doubt.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        with store_reached("sends"):
+            found: list[str] = await self._sends.distinct(
+                "conversation_id", {"channel_id": channel_id, "open": True, "state": IN_DOUBT}
+            )
+        return found
+
     async def head(self, channel_id: str, conversation_id: str) -> Send | None:
         """The first unfinished send of a conversation, in order of `out_seq`.
 
@@ -240,7 +238,7 @@ class SendStore:
                     {"$set": {"over": {"$lt": [{"$ifNull": ["$lease_until", "$$NOW"]}, "$$NOW"]}}},
                 ]
             ).to_list(1)
-        return _send(found[0]) if found else None
+        return send_of(found[0]) if found else None
 
     async def position(self, conversation_id: str) -> int:
         """The `out_seq` of the last finished send of a conversation; 0 before the first.
@@ -254,8 +252,11 @@ class SendStore:
 
     # --- one attempt
 
-    async def claim(self, send: Send, owner: str) -> bool:
+    async def claim(self, send: Send, owner: str, parts: int) -> bool:
         """Write that `owner` is about to call the messenger; False if somebody else was faster.
+
+        Args:
+            parts: how many parts it goes out in, those that are out already among them.
 
         Raises:
             StoreUnavailable: not confirmed; the call must not be made.
@@ -269,6 +270,7 @@ class SendStore:
                         "$set": {
                             "state": "sending",
                             "owner": {"$literal": owner},
+                            "parts": parts,
                             "lease_until": _lease(),
                             "attempts": _with_attempt(attempt),
                         }
@@ -293,6 +295,7 @@ class SendStore:
                     {
                         "$set": {
                             "parts_done": part + 1,
+                            "refusals": 0,
                             "provider_ids": {
                                 "$concatArrays": ["$provider_ids", {"$literal": list(provider_ids)}]
                             },
@@ -326,6 +329,7 @@ class SendStore:
         *,
         due_at: datetime,
         unavailable_since: datetime | None = None,
+        is_refusal: bool = False,
     ) -> None:
         """Put it back: the messenger certainly did not take it.
 
@@ -334,6 +338,7 @@ class SendStore:
             owner: who claimed it.
             due_at: not before.
             unavailable_since: since when the messenger cannot be reached, if that is the reason.
+            is_refusal: the messenger said that this contact has had too much.
 
         Raises:
             StoreUnavailable: not confirmed; repeat it.
@@ -348,6 +353,7 @@ class SendStore:
                         "unavailable_since": unavailable_since,
                         "retries": send.retries + (1 if unavailable_since else 0),
                     },
+                    "$inc": {"refusals": 1 if is_refusal else 0},
                     "$unset": {"owner": "", "lease_until": ""},
                 },
             )
@@ -364,30 +370,85 @@ class SendStore:
         """
         allowed = ["queued", "sending"]
         if outcome.state is MessageState.SENT:
-            allowed.append("unknown")
+            allowed += ["unknown", IN_DOUBT]
         return await self._close(
-            _Ending(send, provider_ids, traceparent or send.traceparent), outcome, {"state": {"$in": allowed}}
+            Ending(send, provider_ids, traceparent or send.traceparent), outcome, {"state": {"$in": allowed}}
         )
 
-    async def give_up(self, send: Send, failure: Failure) -> Outgoing | None:
+    async def give_up(self, send: Send) -> Outgoing | None:
         """Call an attempt of a dead process unknown; None if it lives or has ended.
 
         Raises:
             StoreUnavailable: not confirmed; repeat it.
         """
-        dead = {
-            "state": "sending",
-            "owner": send.owner,
-            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
-        }
         return await self._close(
-            _Ending(send, send.provider_ids, send.traceparent), Outcome(MessageState.UNKNOWN, failure), dead
+            Ending(send, send.provider_ids, send.traceparent),
+            Outcome(MessageState.UNKNOWN, UNKNOWN),
+            _dead(send),
         )
 
-    async def _close(self, ending: _Ending, outcome: Outcome, when: Mapping[str, Any]) -> Outgoing | None:
+    # --- a call that went unanswered
+
+    async def doubt(self, send: Send, until: datetime, owner: str | None) -> bool:
+        """Write that nobody knows yet what became of the part that was tried; False if it was not ours.
+
+        Args:
+            send: what was claimed.
+            until: as long a receipt may tell.
+            owner: who claimed it; None: a dead process did.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        tried = _dead(send) if owner is None else {"state": "sending", "owner": owner}
+        with store_reached("sends"):
+            result = await self._sends.update_one(
+                {"_id": send.message_id, **tried},
+                {
+                    "$set": {"state": IN_DOUBT, "doubt_until": until},
+                    "$unset": {"owner": "", "lease_until": ""},
+                },
+            )
+        return bool(result.matched_count)
+
+    async def go_on(self, send: Send, provider_id: str) -> None:
+        """The part in doubt was taken: the next one may be tried.
+
+        Raises:
+            StoreUnavailable: not confirmed; look at the send again.
+        """
+        with store_reached("sends"):
+            await self._sends.update_one(
+                {
+                    "_id": send.message_id,
+                    "state": {"$in": ["queued", IN_DOUBT]},
+                    "parts_done": send.parts_done,
+                },
+                {
+                    "$set": {"state": "queued", "parts_done": send.parts_done + 1, "due_at": self._clock()},
+                    "$push": {"provider_ids": provider_id},
+                    "$unset": {"doubt_until": ""},
+                },
+            )
+
+    async def end_doubt(self, send: Send) -> Outgoing | None:
+        """No receipt told what became of it: unknown; None if one did at last, or it has ended.
+
+        Raises:
+            StoreUnavailable: not confirmed; repeat it.
+        """
+        return await self._close(
+            Ending(send, send.provider_ids, send.traceparent),
+            Outcome(MessageState.UNKNOWN, UNKNOWN),
+            {"state": IN_DOUBT, f"marked.{send.parts_done}": {"$exists": False}},
+        )
+
+    # --- its end
+
+    async def _close(self, ending: Ending, outcome: Outcome, when: Mapping[str, Any]) -> Outgoing | None:
         now = self._clock()
         send = ending.send
-        report = _report(ending, outcome, now)
+        report = report_of(ending, outcome, now)
         with store_reached("sends"):
             result = await self._sends.update_one(
                 {"_id": send.message_id, **when},
@@ -403,7 +464,7 @@ class SendStore:
                         "report_due": now,
                     },
                     # The words of the answer stay with inbox alone.
-                    "$unset": {"order": "", "owner": "", "lease_until": ""},
+                    "$unset": {"order": "", "owner": "", "lease_until": "", "doubt_until": ""},
                 },
             )
         if not result.matched_count:
@@ -460,7 +521,7 @@ class SendStore:
             )
 
 
-def _order(body: bytes) -> SendMessage | CancelSend:
+def _order(body: bytes) -> Sends:
     try:
         return SENDS.validate_json(body)
     except ValidationError as exc:
@@ -468,77 +529,6 @@ def _order(body: bytes) -> SendMessage | CancelSend:
         raise ValueError(
             f"not an order: {exc.error_count()} faults, first {exc.errors()[0]['type']}"
         ) from None
-
-
-def _document(order: SendMessage, traceparent: str | None, now: datetime) -> Document:
-    return {
-        "_id": order.message_id,
-        "tenant_id": order.tenant_id,
-        "channel_id": order.channel_id,
-        "channel_kind": order.channel_kind,
-        "conversation_id": order.conversation_id,
-        "partition": partition_of(order.channel_id),
-        "out_seq": order.out_seq,
-        "order": order.model_dump_json(),
-        "traceparent": traceparent,
-        "accepted_at": now,
-        "due_at": now,
-        "open": True,
-        "state": "queued",
-        "attempts": [],
-        "parts_done": 0,
-        "provider_ids": [],
-        "retries": 0,
-        "unavailable_since": None,
-    }
-
-
-def _tombstone(order: CancelSend, now: datetime) -> Document:
-    return {
-        "tenant_id": order.tenant_id,
-        "channel_id": order.channel_id,
-        "channel_kind": order.channel_kind,
-        "conversation_id": order.conversation_id,
-        "partition": partition_of(order.channel_id),
-        "out_seq": 0,
-        "accepted_at": now,
-        "open": True,
-        "state": "queued",
-        "provider_ids": [],
-    }
-
-
-def _brief(document: Mapping[str, Any]) -> _Brief:
-    return _Brief(
-        document["_id"],
-        document["tenant_id"],
-        document["channel_id"],
-        document["channel_kind"],
-        document["conversation_id"],
-        document["out_seq"],
-    )
-
-
-def _send(document: Mapping[str, Any]) -> Send:
-    return Send(
-        message_id=document["_id"],
-        tenant_id=document["tenant_id"],
-        channel_id=document["channel_id"],
-        channel_kind=document["channel_kind"],
-        conversation_id=document["conversation_id"],
-        out_seq=document["out_seq"],
-        order=SendMessage.model_validate_json(document["order"]),
-        state=document["state"],
-        parts_done=document["parts_done"],
-        provider_ids=tuple(document["provider_ids"]),
-        accepted_at=document["accepted_at"],
-        due_at=document["due_at"],
-        retries=document["retries"],
-        unavailable_since=document["unavailable_since"],
-        traceparent=document["traceparent"],
-        owner=document.get("owner"),
-        lease_is_over=document["over"],
-    )
 
 
 def _lease() -> dict[str, Any]:
@@ -549,44 +539,6 @@ def _with_attempt(attempt: dict[str, Any]) -> dict[str, Any]:
     return {"$slice": [{"$concatArrays": ["$attempts", [{"$literal": attempt}]]}, -ATTEMPTS_KEPT]}
 
 
-def _report(ending: _Ending, outcome: Outcome, now: datetime) -> dict[str, str | None]:
-    send = ending.send
-    event = DeliveryReported(
-        type="delivery.reported.v1",
-        event_id=derived_id("report", send.message_id, outcome.state.value),
-        tenant_id=send.tenant_id,
-        channel_id=send.channel_id,
-        channel_kind=send.channel_kind,
-        recorded_at=now,
-        conversation_id=send.conversation_id,
-        message_id=send.message_id,
-        state=outcome.state,
-        provider_ids=list(ending.provider_ids),
-        failure=outcome.failure,
-        contact_blocked=outcome.contact_blocked,
-        is_late_refusal=False,
-        happened_at=now,
-    )
-    return report_fields(event, ending.traceparent)
-
-
-def report_fields(event: DeliveryReported, traceparent: str | None) -> dict[str, str | None]:
-    """A report as it stands in the document of its send until it is confirmed."""
-    return {
-        "event_id": event.event_id,
-        "routing_key": topology.conversation_key(event.channel_kind, event.conversation_id),
-        "body": event.model_dump_json(),
-        "traceparent": traceparent,
-    }
-
-
-def report_message(report: Mapping[str, Any]) -> Outgoing:
-    """The message that brings such a report to inbox."""
-    return Outgoing(
-        exchange=topology.INBOUND,
-        routing_key=report["routing_key"],
-        body=report["body"].encode(),
-        event_id=report["event_id"],
-        type="delivery.reported.v1",
-        traceparent=report["traceparent"],
-    )
+def _dead(send: Send) -> Document:
+    """An attempt whose lease is over by the server's clock."""
+    return {"state": "sending", "owner": send.owner, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind, MessageState
+from msgkit.contracts.words import AuthorKind, Direction, FailureCode, MessageKind, MessageState
 
 RAW_LIMIT_BYTES = 64 * 1024
 """How much of a provider's own element an event carries; the whole webhook is in the journal."""
@@ -94,6 +94,24 @@ class Content(Frozen):
     """For `unsupported`: the provider's own name of what we cannot show yet."""
 
 
+class TemplateValue(Frozen):
+    """One place of a template filled in; `part` is where the place stands, `index` the button's, from 0."""
+
+    part: Literal["header", "body", "button"]
+    index: int
+    name: str | None
+    """None for a place that has a number instead of a name; then the order in the list is its number."""
+    value: str
+
+
+class OrderedTemplate(Frozen):
+    """A template the messenger approved, to be sent instead of free words."""
+
+    name: str
+    language: str
+    values: list[TemplateValue]
+
+
 class OutboundButton(Frozen):
     text: str
     action: Literal["reply", "callback", "url", "share_phone", "share_location"]
@@ -132,6 +150,8 @@ class MessageReceived(InboundEvent):
     """The album this message belongs to, the same for all its messages."""
     pressed: ButtonPress | None
     """For a press of a button; the button's title is the text then."""
+    is_standby: bool
+    """Another party of the messenger holds the thread, e.g. Meta's agent: no bot, no autoresponder."""
 
 
 class MessageEdited(InboundEvent):
@@ -140,6 +160,60 @@ class MessageEdited(InboundEvent):
     provider_id: str
     edited_at: AwareDatetime
     content: Content
+
+
+class MessageDeleted(InboundEvent):
+    """A message was taken back: by the client, or, if it is one of ours, in the messenger's own app."""
+
+    type: Literal["message.deleted.v1"]
+    contact: Contact
+    provider_id: str
+    deleted_at: AwareDatetime
+
+
+class ReactionChanged(InboundEvent):
+    """Somebody put a sign on a message, or took it off; one sign each, the last one counts."""
+
+    type: Literal["message.reacted.v1"]
+    contact: Contact
+    provider_id: str
+    """The message with the sign, of either side."""
+    author_kind: Literal[AuthorKind.CLIENT, AuthorKind.OPERATOR]
+    """`operator`: put in the messenger's own app."""
+    emoji: str | None
+    """None: taken off."""
+    reacted_at: AwareDatetime
+
+
+class MessageRecalled(InboundEvent):
+    """A message of the time before the account was connected, from the messenger's history.
+
+    It opens nothing and counts as nothing: no request, no reply window, no unread, no bot.
+    """
+
+    type: Literal["message.recalled.v1"]
+    contact: Contact
+    provider_id: str
+    provider_seq: int
+    sent_at: AwareDatetime
+    direction: Literal[Direction.IN, Direction.OUT]
+    content: Content
+    """Without files yet: they may follow, as the same message once more."""
+    state: Literal[MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
+    """Of an outgoing one."""
+
+
+class ContactChanged(InboundEvent):
+    """What is known of a contact changed, e.g. the number. It opens no request and is no message."""
+
+    type: Literal["contact.changed.v1"]
+    contact: Contact
+    """As it is now; `phone` None: it is not told any more."""
+    previous_phone: str | None
+    """For a change of number: the one before, if it was told."""
+    is_new_number: bool
+    """The client moved to another number: the dialogue says so. Else only the card changes."""
+    happened_at: AwareDatetime
 
 
 class MessageEchoed(InboundEvent):
@@ -241,7 +315,11 @@ class ConversationPoked(BusEvent):
 Inbound = Annotated[
     MessageReceived
     | MessageEdited
+    | MessageDeleted
     | MessageEchoed
+    | MessageRecalled
+    | ReactionChanged
+    | ContactChanged
     | ContactAvailability
     | DeliveryReported
     | MediaSettled
@@ -284,6 +362,7 @@ class SendMessage(BusEvent):
     type: Literal["send.ordered.v1"]
     conversation_id: str
     contact_key: str
+    """Who it is for. The kit gives `plan` the address by which the messenger reaches that contact now."""
     message_id: str
     out_seq: int
     """1, 2, 3 … within the conversation: the order on the phone."""
@@ -292,6 +371,22 @@ class SendMessage(BusEvent):
     media: list[OutboundMedia]
     buttons: list[list[OutboundButton]]
     reply_to_provider_id: str | None
+    place: Place | None
+    shared_contact: SharedContact | None
+    template: OrderedTemplate | None
+    """Sent instead of `text`, which is what the client will read then."""
+    is_reaction: bool
+    """`text` is a sign to put on the message `reply_to_provider_id`; empty: to take ours off."""
+
+
+class ReadChat(BusEvent):
+    """Order to a connector: tell the client that what he wrote was read, up to this message."""
+
+    type: Literal["chat.read.v1"]
+    conversation_id: str
+    contact_key: str
+    provider_id: str
+    read_at: AwareDatetime
 
 
 class CancelSend(BusEvent):
@@ -302,5 +397,5 @@ class CancelSend(BusEvent):
     message_ids: list[str]
 
 
-Sends = Annotated[SendMessage | CancelSend, Field(discriminator="type")]
+Sends = Annotated[SendMessage | CancelSend | ReadChat, Field(discriminator="type")]
 SENDS: TypeAdapter[Sends] = TypeAdapter(Sends)

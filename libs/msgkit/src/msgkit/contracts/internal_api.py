@@ -36,6 +36,7 @@ every ingest service (audience: its name), under `/internal`:
   PUT    /accounts/{channel_id}/settings         AccountSettings → 204  (what the messenger itself must know)
   POST   /accounts/{channel_id}/rotate-secret    → AccountHealth  (a new webhook secret; both hold a while)
   GET    /accounts/{channel_id}/health           → AccountHealth
+  GET    /accounts/{channel_id}/templates        → list[MessageTemplate]  (approved ones, by name)
   DELETE /accounts/{channel_id}                  → 204
 """
 
@@ -45,7 +46,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from msgkit.contracts.events import Frozen, OutboundButton
+from msgkit.contracts.events import Frozen, OrderedTemplate, OutboundButton, Place, SharedContact
 from msgkit.contracts.views import (
     BotCommand,
     ChannelSettings,
@@ -120,6 +121,12 @@ class SendRequest(Strict):
     text: str = Field(default="", max_length=TEXT_MAX_CHARS)
     attachments: list[UploadedFile] = Field(default=[], max_length=ATTACHMENTS_MAX)
     buttons: list[ButtonRow] = Field(default=[], max_length=BUTTON_ROWS_MAX)
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
+    template: OrderedTemplate | None = None
+    """Instead of free words; `text` is how it reads then."""
+    is_reaction: bool = False
+    """`text` is one sign to put on the message `reply_to`."""
     reply_to: str | None = Field(default=None, max_length=64)
     seen_n: int | None = Field(default=None, ge=0, le=2**53)
     force: bool = False
@@ -251,6 +258,34 @@ class AccountProbe(Frozen):
     account_name: str | None
     credentials_hint: str
     webhook_url: str | None
+
+
+class TemplatePlace(Frozen):
+    """A place of a template that must be filled in."""
+
+    key: str
+    """Unique within the template, e.g. `body.1`, `body.name`, `header.1`, `button.0`."""
+    part: Literal["header", "body", "button"]
+    index: int
+    """The button's, from 0; 0 for the others."""
+    name: str | None
+    """None for a place that has a number instead of a name."""
+    example: str
+
+
+class MessageTemplate(Frozen):
+    """A template of an account, as far as a text goes: `{{1}}` or `{{name}}` stand for the places."""
+
+    name: str
+    language: str
+    category: str
+    header: str | None
+    body: str
+    footer: str | None
+    buttons: list[str]
+    places: list[TemplatePlace]
+    unusable: str | None
+    """For the operator, in Ukrainian: why it cannot be sent from here, e.g. its header is a picture."""
 
 
 class AccountHealth(Frozen):

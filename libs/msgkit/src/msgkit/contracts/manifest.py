@@ -26,6 +26,11 @@ class Abilities(Frozen):
     receipts: bool
     knows_phone: bool
     needs_prior_inbound: bool
+    read_marks: bool
+    """The client can be told that a message was read."""
+    reactions: bool
+    templates: bool
+    """Outside the reply window approved templates may go out."""
     media_kinds: list[str]
 
 
@@ -37,6 +42,7 @@ class Manifest(Frozen):
     limits: dict[str, Limit]
     """`text`, `caption`, `file` (bytes of any file), `image`, `album` (files), … what the messenger has."""
     reply_window_hours: int | None
+    """How long after the client's last message anything but a template may be sent; None: always."""
     credentials_schema: dict[str, Any]
 
 

@@ -94,6 +94,12 @@ out_of_order_gap_total = Counter(
     ["kind"],
     registry=REGISTRY,
 )
+reactions_dropped_total = Counter(
+    "rozmova_reactions_dropped_total",
+    "Reactions to messages that are not here",
+    ["kind"],
+    registry=REGISTRY,
+)
 quarantine_total = Counter(
     "rozmova_quarantine_total",
     "Messages put aside because nobody could handle them",
@@ -135,6 +141,18 @@ receipts_total = Counter(
     "rozmova_receipts_total",
     "What messengers said later of our messages: placed, or parked because nobody knows the id",
     ["kind", "state", "outcome"],
+    registry=REGISTRY,
+)
+people_conflicts_total = Counter(
+    "rozmova_people_conflicts_total",
+    "People whose ids are known as several contacts: the strongest id decided, nothing was merged",
+    ["kind"],
+    registry=REGISTRY,
+)
+signals_total = Counter(
+    "rozmova_signals_total",
+    "Readings and typing shown to clients, by how they went",
+    ["kind", "signal", "outcome"],
     registry=REGISTRY,
 )
 spool_rows = Gauge(

@@ -34,6 +34,10 @@ class Phone:
     async def write(self, text: str) -> Json:
         return await self.do("messages", text=text)
 
+    async def state(self) -> Json:
+        """The whole phone, as its page shows it."""
+        return dict((await self._http.get(f"{self._base}/phone")).json())
+
     async def shows(self) -> list[Json]:
         return list((await self._http.get(f"{self._base}/messages")).json())
 

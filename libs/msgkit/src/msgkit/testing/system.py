@@ -31,12 +31,17 @@ _POLL_S = 0.05
 
 SERVICES = ("inbox", "ingest-telegram", "gateway")
 """What every test of the whole needs; further messengers are named by those that speak them."""
-MESSENGERS = {"ingest-telegram": ("telegram_bot", ""), "ingest-viber": ("viber_bot", "/viber")}
+MESSENGERS = {
+    "ingest-telegram": ("telegram_bot", ""),
+    "ingest-viber": ("viber_bot", "/viber"),
+    "ingest-whatsapp": ("whatsapp", "/graph"),
+}
 """Service → its kind, and where below the sandbox's address its API begins."""
 _PACKAGES = {
     "inbox": "inbox",
     "ingest-telegram": "ingest_telegram",
     "ingest-viber": "ingest_viber",
+    "ingest-whatsapp": "ingest_whatsapp",
     "gateway": "gateway",
     "sandbox": "sandbox",
 }
@@ -84,6 +89,17 @@ VIBER_BOT = {"token": "4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f", "nam
 """The salon's bot at Viber."""
 VIBER_WELCOME = {"text": "Вітаємо в «Мавці»!", "buttons": [{"text": "Записатися", "value": "Запис"}]}
 """What it says to whoever opens the chat."""
+WHATSAPP_NUMBER: dict[str, Any] = {
+    "phone_number_id": "106540352242922",
+    "display_phone_number": "+380 44 555 07 83",
+    "waba_id": "102290129340398",
+    "token": "EAAGsalonNumberOfTheSandbox0123456789",
+    "app_secret": "9e107d9d372bb6826bd81d3542a419d6",
+    "verify_token": "перевір-мене",
+    "name": "Мавка",
+    "coexistence": True,
+}
+"""The salon's number at WhatsApp, which its owner uses in the Business app as well."""
 SPARE_BOT = {
     "token": "7000000003:AAspare-bot-of-the-sandbox-0123456789",
     "username": "kalyna_bot",
@@ -135,6 +151,9 @@ class System:
         self.viber: dict[str, Any] = {}
         """The salon's Viber channel, if ingest-viber runs."""
         self.viber_url = ""
+        self.whatsapp: dict[str, Any] = {}
+        """The salon's WhatsApp channel, if ingest-whatsapp runs."""
+        self.whatsapp_url = ""
         self.parts: dict[str, _Part] = {}
         self.gateway_url = ""
         self.sandbox_url = ""
@@ -166,6 +185,8 @@ class System:
                 self.viber = self.connect_channel(
                     "salon", "ingest-viber", VIBER_BOT["token"], {"welcome": VIBER_WELCOME}
                 )
+            if "ingest-whatsapp" in services:
+                self.whatsapp = self._connect_whatsapp()
 
     def stop(self, *, drain: bool = False) -> None:
         """End every part; with `drain` the services end by SIGTERM, else at once."""
@@ -271,6 +292,7 @@ class System:
                 "ROZMOVA_PUBLIC_PORT": str(sandbox_port),
                 "ROZMOVA_SANDBOX_BOTS": json.dumps([*BOTS.values(), SPARE_BOT]),
                 "ROZMOVA_SANDBOX_VIBER_BOTS": json.dumps([VIBER_BOT]),
+                "ROZMOVA_SANDBOX_WHATSAPP_NUMBERS": json.dumps([WHATSAPP_NUMBER]),
                 "ROZMOVA_SANDBOX_RETRY_DIVISOR": "10",
             },
             self.sandbox_url,
@@ -308,6 +330,12 @@ class System:
                     self.ingest_url = public_url
                 if service == "ingest-viber":
                     self.viber_url = public_url
+                if service == "ingest-whatsapp":
+                    self.whatsapp_url = public_url
+                    environment |= {
+                        "ROZMOVA_META_APP_SECRETS": json.dumps([WHATSAPP_NUMBER["app_secret"]]),
+                        "ROZMOVA_META_VERIFY_TOKENS": json.dumps([WHATSAPP_NUMBER["verify_token"]]),
+                    }
                 if service in MESSENGERS:
                     environment |= {
                         "ROZMOVA_PUBLIC_PORT": str(public_port),
@@ -343,15 +371,39 @@ class System:
         part = self.parts[name]
         part.process.start(part.argv, env=part.environment, cwd=self.folder)
 
+    def _connect_whatsapp(self) -> dict[str, Any]:
+        """The salon's number behind the callback of the app, which names no channel."""
+        dashboard = f"{self.sandbox_url}/control/whatsapp/{WHATSAPP_NUMBER['phone_number_id']}"
+        _send("PUT", dashboard, {"callback_url": f"{self.whatsapp_url}/webhooks/whatsapp"})
+        channel = self.connect_channel(
+            "salon",
+            "ingest-whatsapp",
+            {
+                "phone_number_id": WHATSAPP_NUMBER["phone_number_id"],
+                "waba_id": WHATSAPP_NUMBER["waba_id"],
+                "access_token": WHATSAPP_NUMBER["token"],
+            },
+        )
+        _send("PUT", dashboard, {"channel_id": channel["id"]})
+        return channel
+
     def connect_channel(
-        self, tenant: str, service: str, token: str, settings: Mapping[str, Any] | None = None
+        self,
+        tenant: str,
+        service: str,
+        credentials: str | Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Connect a bot of the sandbox as the tenant's administrator would; returns the channel.
+
+        Args:
+            credentials: as the kind wants them; a text is a bot's token.
 
         Raises:
             ServerFailed: the gateway refuses it, or hears of no such connector in time.
         """
         kind, path = MESSENGERS[service]
+        given = {"token": credentials} if isinstance(credentials, str) else dict(credentials)
         admin = next(a for a in ACCOUNTS if a.tenant == tenant and "admin" in a.roles)
         login = _post(
             f"{self.gateway_url}/api/v1/auth/login", {"login": admin.login, "password": admin.password}
@@ -364,7 +416,7 @@ class System:
                     {
                         "kind": kind,
                         "title": f"{kind.partition('_')[0].title()} {tenant}",
-                        "credentials": {"token": token},
+                        "credentials": given,
                         "api_base": self.sandbox_url + path,
                         "settings": {"roles": ["admin", "reception"], **(settings or {})},
                     },
@@ -379,10 +431,14 @@ class System:
 
 
 def _post(url: str, body: Mapping[str, Any], token: str = "") -> dict[str, Any]:
+    return _send("POST", url, body, token)
+
+
+def _send(method: str, url: str, body: Mapping[str, Any], token: str = "") -> dict[str, Any]:
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - our own loopback address
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)  # noqa: S310 - our own loopback address
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         loaded: dict[str, Any] = json.load(answer)
         return loaded

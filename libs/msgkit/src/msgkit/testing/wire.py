@@ -23,6 +23,8 @@ class Call:
     """Monotonic seconds."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Parts of a form that have a file name."""
+    verb: str = ""
+    body: bytes = b""
 
     @property
     def method(self) -> str:
@@ -113,7 +115,8 @@ class WireFake:
         headers = {name.lower(): str(value) for name, value in parsed.items()}
         body = await _body(reader, headers)
         fields, files = _form(headers, body)
-        call = Call(request_line.split()[1].decode(), headers, fields, time.monotonic(), files)
+        verb, path = (word.decode() for word in request_line.split()[:2])
+        call = Call(path, headers, fields, time.monotonic(), files, verb, body)
         self.calls.append(call)
         async with self._arrived:
             self._arrived.notify_all()

@@ -1,5 +1,7 @@
 // The phone page: one client, one bot; the server sends the whole state of the phone at each change.
 import { bubbleContent, KIND_TITLES, mosaic } from "/bubbles.js";
+import { inlineKeyboard, replyButtons, viberButtons } from "/keyboards.js";
+import { bindTools, bubbleActs, drawTools, isChosenLate, words } from "/whatsapp.js";
 
 const DEMO_CLIENTS = [
   { client: "olena", name: "Олена" },
@@ -25,13 +27,13 @@ const MESSENGERS = {
   },
   whatsapp: {
     title: "WhatsApp", start: "Почати", block: "Заблокувати", unblock: "Розблокувати",
-    line: (bot) => `${bot.username} · компанія в WhatsApp`, edits: true, writesWhenBlocked: false,
+    line: (bot) => `${bot.username} · компанія в WhatsApp`, edits: false, writesWhenBlocked: false,
     begin: () => act("messages", { text: "Добрий день!" }), meet: (name) => act("messages", { name, text: "Добрий день!" }),
   },
 };
 
 const $ = (id) => document.getElementById(id);
-const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], kind: "telegram_bot", phone: null, editing: null, offline: false, atEnd: true, reading: false };
+const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], kind: "telegram_bot", phone: null, editing: null, replying: null, offline: false, atEnd: true, reading: false };
 const tray = []; // files picked and not sent yet: {file, url}
 let rows = new Map(); // what is drawn, by the JSON it was drawn from: a song goes on playing when something else changes
 let live = null;
@@ -117,6 +119,7 @@ function pickClient(client) {
   view.client = client;
   view.atEnd = true;
   stopEditing();
+  stopReplying();
   emptyTray();
   drawClients();
   listen();
@@ -162,6 +165,7 @@ function draw(phone) {
   $("unblock").hidden = !phone.blocked;
   $("commands").hidden = phone.commands.length === 0;
   drawKeyboard(phone);
+  if (view.kind === "whatsapp") drawTools(phone);
   readWhatIsSeen();
 }
 
@@ -215,20 +219,21 @@ function bubbleRow(messages, presses) {
   }
   bubble.append(messages.length > 1 ? mosaic(messages, openPhoto) : bubbleContent(message, openPhoto));
   const text = messages.map((m) => m.text).filter(Boolean).join("\n");
-  if (text) bubble.append(element("span", "words", text));
+  if (text) bubble.append(message.words ? words(message) : element("span", "words", text));
   const time = new Date(message.at).toLocaleTimeString("uk-UA", { hour: "2-digit", minute: "2-digit" });
   bubble.append(element("span", "meta", message.edited ? `змінено ${time}` : time));
   const reactions = Object.values(message.reactions ?? {});
   if (reactions.length) bubble.append(element("span", "reactions", reactions.join(" ")));
   row.append(bubble);
-  if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message, presses));
-  if (message.rich_media) row.append(viberButtons(message.rich_media));
+  if (message.keyboard?.inline_keyboard) row.append(inlineKeyboard(message, presses, act));
+  if (message.rich_media) row.append(viberButtons(message.rich_media, act));
   if (messenger().edits && message.direction === "in" && message.text && !view.phone.blocked) {
     const change = element("button", "change", "Змінити");
     change.type = "button";
     change.onclick = () => startEditing(message);
     row.append(change);
   }
+  if (view.kind === "whatsapp" && !view.phone.blocked) bubbleActs(row, message, view.phone, { act, edit: startEditing, reply: startReplying });
   return row;
 }
 
@@ -250,68 +255,28 @@ function openPhoto(url) {
   $("viewer").showModal();
 }
 
-function inlineKeyboard(message, presses) {
-  const box = element("div", "inline");
-  for (const buttons of message.keyboard.inline_keyboard) {
-    const line = element("div");
-    for (const button of buttons) {
-      const made = element("button", "", button.url ? `${button.text} ↗` : button.text);
-      made.type = "button";
-      if (button.description) made.append(element("small", "about", button.description));
-      if (presses.some((p) => p.data === button.callback_data)) {
-        made.classList.add("waiting");
-        made.setAttribute("aria-busy", "true");
-      }
-      made.onclick = () =>
-        button.url
-          ? window.open(button.url, "_blank", "noopener")
-          : act("press", { provider_id: message.provider_id, text: button.text });
-      line.append(made);
-    }
-    box.append(line);
-  }
-  return box;
-}
-
-function viberButtons(keyboard) {
-  const grid = element("div", "grid");
-  for (const button of keyboard.Buttons) {
-    const opens = button.ActionType === "open-url";
-    const made = element("button", "", opens ? `${button.label} ↗` : button.label);
-    made.type = "button";
-    made.style.gridColumn = `span ${button.Columns ?? 6}`;
-    made.style.gridRow = `span ${button.Rows ?? 1}`;
-    if (button.BgColor) made.style.backgroundColor = button.BgColor;
-    made.onclick = () =>
-      opens
-        ? window.open(button.ActionBody, "_blank", "noopener")
-        : act("press", { text: button.label, data: button.ActionBody });
-    grid.append(made);
-  }
-  return grid;
-}
-
-function replyButtons(rows) {
-  return rows.map((buttons) => {
-    const line = element("div");
-    for (const button of buttons) {
-      const made = element("button", "", button.text);
-      made.type = "button";
-      made.onclick = () => act("press", { text: button.text });
-      line.append(made);
-    }
-    return line;
-  });
-}
-
 function drawKeyboard(phone) {
   const keyboard = phone.blocked ? null : phone.keyboard;
-  const drawn = keyboard?.Buttons ? [viberButtons(keyboard)] : replyButtons(keyboard?.keyboard ?? []);
+  const drawn = keyboard?.Buttons ? [viberButtons(keyboard, act)] : replyButtons(keyboard?.keyboard ?? [], act);
   $("keyboard").hidden = drawn.length === 0;
   $("keyboard").replaceChildren(...drawn);
 }
 
+function startReplying(message) {
+  if (view.editing) stopEditing();
+  view.replying = message.provider_id;
+  $("reply-words").textContent = message.text || KIND_TITLES[message.kind] || "";
+  $("reply-strip").hidden = false;
+  $("text").focus();
+}
+
+function stopReplying() {
+  view.replying = null;
+  $("reply-strip").hidden = true;
+}
+
 function startEditing(message) {
+  stopReplying();
   view.editing = message.provider_id;
   $("edit-strip").hidden = false;
   emptyTray();
@@ -372,10 +337,14 @@ function emptyTray() {
 function filesForm(text) {
   const form = new FormData();
   if (text.trim()) form.append("caption", text);
+  if (view.replying) form.append("reply_to", view.replying);
+  if (isLate()) form.append("hours_ago", "25");
   if ($("as-file").checked) form.append("kind", "document");
   for (const picked of tray) form.append("file", picked.file, picked.file.name);
   return form;
 }
+
+const isLate = () => view.kind === "whatsapp" && isChosenLate();
 
 async function send() {
   const text = $("text").value;
@@ -384,10 +353,11 @@ async function send() {
   $("send").disabled = true;
   if (view.editing) done = await act("edit", { provider_id: view.editing, text });
   else if (tray.length) done = await act("messages", filesForm(text));
-  else done = await act("messages", { text });
+  else done = await act("messages", { text, reply_to: view.replying ?? undefined, hours_ago: isLate() ? 25 : undefined });
   $("send").disabled = false;
   if (done === null) return; // what was typed and picked stays
   stopEditing();
+  stopReplying();
   emptyTray();
   view.atEnd = true;
   toEnd();
@@ -426,6 +396,8 @@ $("text").addEventListener("keydown", (event) => {
 });
 $("channel").addEventListener("change", (event) => pickChannel(event.target.value));
 $("edit-cancel").addEventListener("click", stopEditing);
+$("reply-cancel").addEventListener("click", stopReplying);
+bindTools(view, act);
 $("attach").addEventListener("click", () => toggleMenu("attach-menu"));
 $("commands").addEventListener("click", () => {
   drawCommands();

@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from sandbox.picking import MAX_ALBUM, Body, one_text
 from sandbox.studio import FileOrder
 
 MediaKind = Literal["photo", "video", "video_note", "animation", "voice", "audio", "document", "sticker"]
 Kind = Literal[MediaKind, "text", "location", "contact", "unsupported"]
-MAX_ALBUM = 10
-"""So many files an app sends as one album. Source: Bot API, sendMediaGroup."""
 _OTHER_NAMES = {"image": "photo", "file": "document"}
 """The operator's window calls these kinds so; the client's phone understands it."""
 
@@ -23,14 +22,6 @@ def _as_text(value: object) -> object:
 
 
 _MessageId = Annotated[str | None, BeforeValidator(_as_text)]
-
-
-class Body(BaseModel):
-    """Body of a control call; `name` names the client at the first use or renames him."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    name: str | None = Field(None, min_length=1, max_length=128)
 
 
 class AlbumItem(BaseModel):
@@ -62,9 +53,7 @@ class Writing(Body):
     @model_validator(mode="before")
     @classmethod
     def _one_text(cls, data: object) -> object:
-        if isinstance(data, dict) and "text" in data and "caption" in data:
-            raise ValueError("give text or caption, they are the same")
-        return data
+        return one_text(data, {})
 
 
 class Editing(Body):
@@ -90,10 +79,3 @@ class Unblocking(Body):
     """`start`: the client presses «Перезапустити», which also sends /start, as the app does."""
 
     start: bool = True
-
-
-class Sharing(Body):
-    """The client shares his own number, or with `own: false` somebody else's card."""
-
-    own: bool = True
-    phone_number: str | None = None

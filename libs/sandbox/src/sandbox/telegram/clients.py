@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from sandbox.delivery import Update, Watcher
 from sandbox.files import StoredFile
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Refused
 from sandbox.telegram import media, payloads
-from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
+from sandbox.telegram.acts import Editing, Pressing, Unblocking, Writing
 from sandbox.telegram.delivery import CALLBACK_LIFE_SECONDS, MESSAGE_LIFE_SECONDS, TelegramDelivery
 from sandbox.telegram.payloads import Json
 from sandbox.telegram.state import Bot, Chat, PhoneMessage, Press, Telegram

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from sandbox.delivery import Watcher
+from sandbox.line import is_on_its_way
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Problem, Refused, read_body
-from sandbox.telegram.acts import Body, Editing, Pressing, Sharing, Unblocking, Writing
+from sandbox.telegram.acts import Editing, Pressing, Unblocking, Writing
 from sandbox.telegram.clients import UNSEEN, Phones
 from sandbox.telegram.delivery import TelegramDelivery
 from sandbox.telegram.payloads import Json
@@ -96,11 +98,8 @@ class TelegramLine:
                 )
 
     def say(self, client: str, text: str, watcher: Watcher) -> bool:
-        try:
-            receipt = self._phones.write(self._bot, client, Writing(text=text), watcher=watcher)
-        except Refused:
-            return False
-        return receipt["update_id"] is not None
+        words = Writing(text=text)
+        return is_on_its_way(lambda: self._phones.write(self._bot, client, words, watcher=watcher))
 
     def reset(self) -> None:
         self._delivery.drop_pending()

@@ -4,25 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from sandbox.picking import MAX_ALBUM, Body, one_text
 from sandbox.studio import FileOrder
 
 MediaKind = Literal["photo", "video", "document"]
 Kind = Literal[MediaKind, "text", "sticker", "location", "contact", "url", "unsupported"]
-MAX_ALBUM = 10
 _OTHER_NAMES = {"image": "photo", "picture": "photo", "file": "document"}
 """Viber and the operator's window call these kinds so; the phone understands them."""
 
 
 def _phones_name(kind: object) -> object:
     return _OTHER_NAMES.get(kind, kind) if isinstance(kind, str) else kind
-
-
-class Body(BaseModel):
-    """Body of a control call; `name` names the client at the first use or renames him."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    name: str | None = Field(None, min_length=1, max_length=128)
 
 
 class AlbumItem(BaseModel):
@@ -56,12 +48,7 @@ class Writing(Body):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: object) -> object:
-        if isinstance(data, dict) and "text" in data and "caption" in data:
-            raise ValueError("give text or caption, they are the same")
-        if isinstance(data, dict) and "kind" not in data:
-            implied = next((kind for key, kind in _IMPLIED.items() if key in data), None)
-            return data if implied is None else {**data, "kind": implied}
-        return data
+        return one_text(data, _IMPLIED)
 
 
 _IMPLIED = {"url": "url", "sticker_id": "sticker", "phone_number": "contact", "latitude": "location"}
@@ -79,13 +66,6 @@ class Pressing(Body):
 
     text: str | None = Field(None, validation_alias=AliasChoices("text", "button"))
     data: str | None = None
-
-
-class Sharing(Body):
-    """The client shares his own number, or with `own: false` somebody else's card."""
-
-    own: bool = True
-    phone_number: str | None = None
 
 
 class Devices(Body):

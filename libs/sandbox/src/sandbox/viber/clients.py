@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from sandbox.delivery import Watcher
 from sandbox.files import StoredFile
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Refused
 from sandbox.viber import payloads
-from sandbox.viber.acts import Body, Devices, Opening, Pressing, Raw, Sharing, Writing
+from sandbox.viber.acts import Devices, Opening, Pressing, Raw, Writing
 from sandbox.viber.delivery import ViberDelivery
 from sandbox.viber.downloads import ViberDownloads
 from sandbox.viber.handset import Handsets

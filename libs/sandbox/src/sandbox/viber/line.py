@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from sandbox.delivery import Watcher
+from sandbox.line import is_on_its_way
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Problem, Refused, read_body
 from sandbox.uploads import Arrived
-from sandbox.viber.acts import Body, Devices, Opening, Pressing, Raw, Sharing, Writing
+from sandbox.viber.acts import Devices, Opening, Pressing, Raw, Writing
 from sandbox.viber.clients import UNSEEN, ViberPhones
 from sandbox.viber.delivery import ViberDelivery
 from sandbox.viber.posting import ViberPosting
@@ -85,11 +87,8 @@ class ViberLine:
         return made
 
     def say(self, client: str, text: str, watcher: Watcher) -> bool:
-        try:
-            receipt = self._phones.write(self._bot, client, Writing(text=text), watcher=watcher)
-        except Refused:
-            return False
-        return receipt["update_id"] is not None
+        words = Writing(text=text)
+        return is_on_its_way(lambda: self._phones.write(self._bot, client, words, watcher=watcher))
 
     def reset(self) -> None:
         self._delivery.drop_pending()

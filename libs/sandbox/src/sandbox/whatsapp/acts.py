@@ -4,26 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from sandbox.picking import MAX_ALBUM, Body, one_text
 from sandbox.studio import FileOrder
 from sandbox.whatsapp.identity import Variant
 
 MediaKind = Literal["photo", "video", "voice", "audio", "document", "sticker"]
 Kind = Literal[MediaKind, "text", "location", "contact", "unsupported"]
-MAX_ALBUM = 10
 _OTHER_NAMES = {"image": "photo", "picture": "photo", "file": "document", "contacts": "contact"}
 """The API and the operator's window call these kinds so; the phone understands them."""
 
 
 def _phones_name(kind: object) -> object:
     return _OTHER_NAMES.get(kind, kind) if isinstance(kind, str) else kind
-
-
-class Body(BaseModel):
-    """Body of a control call; `name` names the client at the first use or renames him."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    name: str | None = Field(None, min_length=1, max_length=128)
 
 
 class AlbumItem(BaseModel):
@@ -53,6 +45,9 @@ class Writing(Body):
     contact_name: str = Field("Знайомий", description="For kind=contact: the name on the card")
     unsupported: str = Field("poll", description="For kind=unsupported: what it was")
     code: int = Field(131051, description="For kind=unsupported: 131051, 131052 (too big), 131060")
+    hours_ago: float = Field(
+        0.0, ge=0, le=7 * 24, description="Written so long ago: the webhook was away until now"
+    )
     standby: bool = Field(False, description="Meta's own agent holds the thread: field `standby`")
     extra: dict[str, JsonValue] | None = Field(
         None, description="Further keys of the message: referral, group_id, a type nobody knows"
@@ -61,12 +56,7 @@ class Writing(Body):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: object) -> object:
-        if isinstance(data, dict) and "text" in data and "caption" in data:
-            raise ValueError("give text or caption, they are the same")
-        if isinstance(data, dict) and "kind" not in data:
-            implied = next((kind for key, kind in _IMPLIED.items() if key in data), None)
-            return data if implied is None else {**data, "kind": implied}
-        return data
+        return one_text(data, _IMPLIED)
 
 
 _IMPLIED = {"unsupported": "unsupported", "phone_number": "contact", "latitude": "location"}
@@ -99,13 +89,6 @@ class Reacting(Body):
 
     emoji: str | None = Field(None, description='"" and nothing both take it away, in Meta\'s two ways')
     provider_id: str | None = None
-
-
-class Sharing(Body):
-    """The client shares his own number, or with `own: false` somebody else's card."""
-
-    own: bool = True
-    phone_number: str | None = None
 
 
 class Naming(Body):

@@ -81,14 +81,14 @@ def buttons_of(interactive: Json) -> tuple[Button, ...]:
     return (Button("", "Поділитися номером", "request_contact_info"),)
 
 
-def words_of(interactive: Json) -> str:
-    """The text of an interactive message: header, body, footer."""
-    found: list[str] = []
+def words_of(interactive: Json) -> dict[str, str]:
+    """The words of an interactive message: header, body, footer, as far as it has them."""
+    found: dict[str, str] = {}
     for part in ("header", "body", "footer"):
         said = interactive.get(part)
         if isinstance(said, dict) and isinstance(said.get("text"), str):
-            found.append(said["text"])
-    return "\n".join(found)
+            found[part] = said["text"]
+    return found
 
 
 def check_media_object(path: str, content: Json) -> None:

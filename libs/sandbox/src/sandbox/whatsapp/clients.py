@@ -4,21 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sandbox.delivery import Watcher
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Refused
 from sandbox.whatsapp import payloads
-from sandbox.whatsapp.acts import (
-    Body,
-    Deleting,
-    Editing,
-    Moving,
-    Naming,
-    Pressing,
-    Raw,
-    Reacting,
-    Sharing,
-    Waiting,
-    Writing,
-)
+from sandbox.whatsapp.acts import Deleting, Editing, Moving, Naming, Pressing, Raw, Reacting, Waiting, Writing
 from sandbox.whatsapp.codes import UNSUPPORTED_TYPE, told
 from sandbox.whatsapp.delivery import WhatsAppDelivery
 from sandbox.whatsapp.handset import Handsets
@@ -72,6 +61,7 @@ class WhatsAppPhones:
         message = self._message(number, body.kind, body.text or "", content, kind)
         message.file = None if media is None else media.file
         message.reply_to = body.reply_to
+        message.at -= body.hours_ago * 3600
         rest: Json = {}
         if body.reply_to is not None:
             rest["context"] = payloads.context(number, chat.message(body.reply_to), body.reply_to)
@@ -322,7 +312,7 @@ class WhatsAppPhones:
     ) -> Json:
         """A bubble of the client's, and its webhook."""
         chat.messages.append(message)
-        chat.wrote_at = message.at
+        chat.wrote_at = message.at if chat.wrote_at is None else max(chat.wrote_at, message.at)
 
         def taken(_: bytes) -> None:
             message.rise("delivered")

@@ -5,6 +5,7 @@ phone_number_id, or as `PUT /control/whatsapp/{phone_number_id}` {"channel_id"?,
 says, which is the App Dashboard too: an app's callback, with the handshake.
 `POST {c}/messages`: as everywhere, and
     "reply_to": id · "forwarded": true · "standby": true (Meta's agent holds the thread)
+    "hours_ago": 25: its webhook comes that late, and the window is closed by then
     {"latitude", "longitude", "place_name"?, "address"?} · {"phone_number", "contact_name"?}
     {"unsupported": "poll", "code"?: 131052} · "extra": {"referral": {…}}: further keys of the message
 `POST {c}/edit` {"text", "provider_id"?} · `delete` {"provider_id"?}: edit and revoke of a number in
@@ -27,10 +28,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.delivery import Watcher
+from sandbox.line import is_on_its_way
+from sandbox.picking import Body, Sharing
 from sandbox.problems import Problem, Refused, read_body
 from sandbox.uploads import Arrived
 from sandbox.whatsapp.acts import (
-    Body,
     Deleting,
     Echoing,
     Editing,
@@ -40,7 +42,6 @@ from sandbox.whatsapp.acts import (
     Raw,
     Reacting,
     Remembering,
-    Sharing,
     Waiting,
     Writing,
 )
@@ -154,11 +155,8 @@ class WhatsAppLine:
         return made
 
     def say(self, client: str, text: str, watcher: Watcher) -> bool:
-        try:
-            receipt = self._phones.write(self._number, client, Writing(text=text), watcher=watcher)
-        except Refused:
-            return False
-        return receipt["update_id"] is not None
+        words = Writing(text=text)
+        return is_on_its_way(lambda: self._phones.write(self._number, client, words, watcher=watcher))
 
     def reset(self) -> None:
         self._delivery.drop_pending()

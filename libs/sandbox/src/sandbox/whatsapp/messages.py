@@ -119,7 +119,8 @@ class Messages:
         if template is not None:
             _write_template(message, template)
         elif kind == "interactive":
-            message.text, message.buttons = words_of(message.content), buttons_of(message.content)
+            message.say(words_of(message.content))
+            message.buttons = buttons_of(message.content)
         elif kind == "reaction":
             message.shown = False
         elif kind == "text":
@@ -224,7 +225,7 @@ def _react(chat: Chat, content: object) -> None:
 
 
 def _write_template(message: PhoneMessage, template: Filled) -> None:
-    message.text = template.text
+    message.say(template.words)
     message.category = template.template.category.lower()
     if template.header is not None:
         message.kind = KINDS[str(template.header["type"])]

@@ -31,6 +31,7 @@ def phone(number: Number, chat: Chat, now: float) -> Json:
         "blocked": chat.blocked,
         "offline": chat.offline,
         "window_open": is_open,
+        "coexistence": number.account.coexistence,
         "typing": chat.typing_until > now,
         "action": None,
         "notice": _notice(failures),
@@ -65,10 +66,15 @@ def bubble(message: PhoneMessage) -> Json:
         result["echo"] = True
     if message.reactions:
         result["reactions"] = dict(message.reactions)
+    if message.words:
+        result["words"] = dict(message.words)
+    if message.type == "interactive" and message.content.get("type") == "list":
+        action = message.content["action"]
+        result["list_button"] = action["button"] if isinstance(action, dict) else None
     if message.buttons:
         result["keyboard"] = {"inline_keyboard": [[_button(one)] for one in message.buttons]}
     if message.file is not None:
-        result["file"] = _file(message.file)
+        result["file"] = _file(message.file, message.content.get("filename"))
         if message.text:
             result["caption"] = message.text
     if message.type == "location":
@@ -106,10 +112,11 @@ def _notice(failures: list[Json]) -> str | None:
     return f"Повідомлення компанії не дійшло: {failures[-1]['code']}, {reason}."
 
 
-def _file(file: StoredFile) -> Json:
+def _file(file: StoredFile, name: object = None) -> Json:
+    """`name`: what the message calls it; WhatsApp shows that, whatever the file was called when it came."""
     looks = file.looks
     told: Json = {
-        "name": looks.name,
+        "name": name or looks.name,
         "width": looks.width or None,
         "height": looks.height or None,
         "duration": looks.duration or None,

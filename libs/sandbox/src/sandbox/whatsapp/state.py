@@ -11,7 +11,7 @@ import time
 import zlib
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,6 +50,8 @@ class Account:
     coexistence: bool = False
     callback_url: str | None = None
     channel_id: str | None = None
+    hidden_clients: Mapping[str, str] = field(default_factory=dict)
+    """Short id → username: who shows it in the place of the phone from the beginning."""
 
     @property
     def digits(self) -> str:
@@ -125,6 +127,12 @@ class PhoneMessage:
     """`pricing` was told a second time."""
     statuses: tuple[str, ...] | None = None
     """Scripted: what is told of it when it arrives."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Header, body and footer apart, of a message that has such."""
+
+    def say(self, words: Mapping[str, str]) -> None:
+        """Header, body and footer are the text, and are known apart."""
+        self.words, self.text = words, "\n".join(word for word in words.values() if word)
 
     def rise(self, state: str) -> bool:
         """Go to a later state; whether it was one."""
@@ -330,6 +338,8 @@ class WhatsApp:
             known = self.identities[key] = Identity(
                 person.client, number.account.waba_id, person.phone_number
             )
+            known.username = number.account.hidden_clients.get(person.client)
+            known.variant = "phone_and_user_id" if known.username is None else "user_id_only"
         return known
 
     def find(self, number: Number, to: str) -> Chat | None:

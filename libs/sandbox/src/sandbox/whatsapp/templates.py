@@ -62,7 +62,8 @@ class Filled:
     """A template with its parameters: what the phone shows."""
 
     template: Template
-    text: str
+    words: dict[str, str]
+    """Header, body and footer, as far as they are text."""
     header: Json | None = None
     """The media of the header, as the call gives it: {"type": "image", "image": {…}}."""
     buttons: list[Json] = field(default_factory=list)
@@ -173,16 +174,16 @@ def filled(templates: list[Template], call: Json) -> Filled:
     given = _given(call)
     header = template.part("HEADER")
     media: Json | None = None
-    lines: list[str] = []
+    words: dict[str, str] = {}
     if header is not None and header.get("format") == "TEXT":
-        lines.append(_text("header", str(header.get("text", "")), given.get("header", [])))
+        words["header"] = _text("header", str(header.get("text", "")), given.get("header", []))
     elif header is not None and header.get("format") in MEDIA_HEADERS:
         media = _media_header(str(header["format"]).lower(), given.get("header", []))
     body, footer = template.part("BODY"), template.part("FOOTER")
-    lines.append(_text("body", str((body or {}).get("text", "")), given.get("body", [])))
+    words["body"] = _text("body", str((body or {}).get("text", "")), given.get("body", []))
     if footer is not None:
-        lines.append(str(footer.get("text", "")))
-    return Filled(template, "\n".join(line for line in lines if line), media, _buttons(template, call))
+        words["footer"] = str(footer.get("text", ""))
+    return Filled(template, words, media, _buttons(template, call))
 
 
 def _body(text: str, example: list[str] | None = None) -> Json:

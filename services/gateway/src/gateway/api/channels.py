@@ -14,14 +14,15 @@ from gateway.schemas import (
     ChannelPatchIn,
     Session,
 )
-from msgkit.contracts.internal_api import AccountHealth
+from gateway.templates import Templates
+from msgkit.contracts.internal_api import AccountHealth, MessageTemplate
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.problems import Problem
 
 log = get_logger(__name__)
 
 
-def routes(desk: ChannelDesk, guards: Guards) -> APIRouter:
+def routes(desk: ChannelDesk, templates: Templates, guards: Guards) -> APIRouter:
     router = APIRouter(tags=["channels"])
     manifests = desk.manifests
 
@@ -58,6 +59,13 @@ def routes(desk: ChannelDesk, guards: Guards) -> APIRouter:
         """Whether the messenger reaches us, asked now."""
         view = await desk.channel_of(session, channel_id)
         return await (await desk.connector_of(view.kind)).health(session.caller, channel_id)
+
+    @router.get("/channels/{channel_id}/templates")
+    async def list_templates(
+        channel_id: PathId, session: Session = guards.signed_in
+    ) -> list[MessageTemplate]:
+        """What may be sent when the time to answer is over; a change at the messenger shows in a minute."""
+        return await templates.of(session, channel_id)
 
     @router.post("/channels", status_code=201)
     async def create(body: ChannelIn, session: Session = guards.admin) -> ChannelAdminOut:

@@ -12,6 +12,7 @@ from gateway.clients import Inbox
 from gateway.colleagues import Colleagues
 from gateway.presence import Presence
 from gateway.schemas import AssignIn, EmptyIn, SendIn, Session
+from gateway.templates import Templates
 from gateway.uploads import Uploads
 from msgkit.contracts.internal_api import (
     AssignRequest,
@@ -34,7 +35,12 @@ IfMatch = Annotated[str | None, Header(alias="If-Match", pattern=r'^"?\d{1,16}"?
 
 
 def routes(
-    inbox: Inbox, uploads: Uploads, colleagues: Colleagues, presence: Presence, guards: Guards
+    inbox: Inbox,
+    uploads: Uploads,
+    templates: Templates,
+    colleagues: Colleagues,
+    presence: Presence,
+    guards: Guards,
 ) -> APIRouter:
     router = APIRouter(tags=["conversations"])
 
@@ -88,12 +94,20 @@ def routes(
         """Order an answer. The same `client_msg_id` gives the same message.
 
         `attachments` are ids of `POST /uploads`; `text` may be empty then. A colleague's answer after
-        `seen_n` is 409 with what is new, unless `force`.
+        `seen_n` is 409 with what is new, unless `force`. Where the time to answer is over, 409
+        `window_closed`: only a `template` may go then.
         """
+        filled = None
+        if body.template is not None:
+            if body.text or body.attachments or body.note:
+                raise Problem(422, "invalid", "Шаблон надсилають окремо: без text, attachments і note.")
+            row = await inbox.conversation(session, conversation_id)
+            filled = await templates.filled(session, row.channel.id, body.template)
         order = SendRequest(
             client_msg_id=body.client_msg_id,
-            text=body.text,
+            text=body.text if filled is None else filled.text,
             attachments=await uploads.resolve(session, body.attachments),
+            template=None if filled is None else filled.order,
             reply_to=body.reply_to,
             seen_n=body.seen_n,
             force=body.force,

@@ -1,11 +1,12 @@
 /** Files for an answer: chosen, dropped or pasted, checked at once, shown as chips with their progress. */
-import { ActionIcon } from '@mantine/core'
+import { ActionIcon, Menu } from '@mantine/core'
 import { useCallback, useEffect, useRef, useState, type ReactNode } from 'react'
 import { cx, useDesk } from '../hooks'
 import { fileSize, t } from '../i18n'
 import type { Conversation } from '../store/conversations'
+import { replyTime } from '../reply-time'
 import type { Obstacle, UploadTask } from '../uploads'
-import { ClearIcon, ClipIcon, FileIcon, RetryIcon } from './icons'
+import { ClearIcon, ClipIcon, FileIcon, RetryIcon, TemplateIcon } from './icons'
 import styles from './attach.module.css'
 
 /** Puts files into the composer of a chat; what the channel would refuse is said at once, before a byte is sent. */
@@ -19,14 +20,36 @@ export function useAttach(row: Conversation): (files: readonly File[]) => void {
   }, [uploads, store, row.id, row.channel.id])
 }
 
-export function AttachButton({ onFiles, disabled }: { onFiles: (files: readonly File[]) => void; disabled: boolean }) {
+interface AttachButtonProps {
+  onFiles: (files: readonly File[]) => void
+  /** For messengers with templates: they may go at any time, so they are at hand as files are. */
+  onTemplate: (() => void) | null
+  disabled: boolean
+}
+
+export function AttachButton({ onFiles, onTemplate, disabled }: AttachButtonProps) {
   const input = useRef<HTMLInputElement>(null)
+  const choose = () => input.current?.click()
+  const label = onTemplate ? t.attach.more : t.attach.button
+  const button = (
+    <ActionIcon variant="subtle" color="gray" size={42} className={styles.clip} aria-label={label} title={label} disabled={disabled}
+      onClick={onTemplate ? undefined : choose} data-testid="attach">
+      <ClipIcon size={22} />
+    </ActionIcon>
+  )
   return (
     <>
-      <ActionIcon variant="subtle" color="gray" size={42} className={styles.clip} aria-label={t.attach.button} title={t.attach.button} disabled={disabled}
-        onClick={() => input.current?.click()}>
-        <ClipIcon size={22} />
-      </ActionIcon>
+      {onTemplate
+        ? (
+          <Menu position="top-start" width={200} withinPortal={false} withInitialFocusPlaceholder={false} returnFocus transitionProps={{ duration: 0 }}>
+            <Menu.Target>{button}</Menu.Target>
+            <Menu.Dropdown>
+              <Menu.Item leftSection={<FileIcon size={18} />} onClick={choose}>{t.attach.files}</Menu.Item>
+              <Menu.Item leftSection={<TemplateIcon size={18} />} onClick={onTemplate}>{t.templates.menu}</Menu.Item>
+            </Menu.Dropdown>
+          </Menu>
+        )
+        : button}
       <input ref={input} type="file" multiple hidden data-testid="files" onChange={({ currentTarget }) => {
         onFiles([...(currentTarget.files ?? [])])
         // The same file chosen again must be a change.
@@ -74,7 +97,8 @@ function Zone({ row, children }: { row: Conversation; children: ReactNode }) {
   const [over, setOver] = useState(false)
   // Children fire enter and leave too; only when all that was entered is left, the files are gone.
   const depth = useRef(0)
-  const able = !row.contact.blocked && row.window?.open !== false && store.channel(row.channel.id)?.connected !== false
+  // Asked when it matters: the time to answer ends while nothing is drawn anew.
+  const able = () => !row.contact.blocked && !replyTime(row.window, null, Date.now()).closed && store.channel(row.channel.id)?.connected !== false
   useEffect(() => {
     // A file dropped beside the dialogue must not replace the window by itself.
     const keep = (event: DragEvent) => { if (hasFiles(event.dataTransfer)) event.preventDefault() }
@@ -88,7 +112,7 @@ function Zone({ row, children }: { row: Conversation; children: ReactNode }) {
   return (
     <div className={styles.zone} data-testid="drop-zone"
       onDragEnter={(event) => {
-        if (!able || !hasFiles(event.dataTransfer)) return
+        if (!able() || !hasFiles(event.dataTransfer)) return
         depth.current += 1
         setOver(true)
       }}
@@ -96,11 +120,11 @@ function Zone({ row, children }: { row: Conversation; children: ReactNode }) {
         depth.current = Math.max(0, depth.current - 1)
         if (depth.current === 0) setOver(false)
       }}
-      onDragOver={(event) => { if (able && hasFiles(event.dataTransfer)) event.preventDefault() }}
+      onDragOver={(event) => { if (able() && hasFiles(event.dataTransfer)) event.preventDefault() }}
       onDrop={(event) => {
         depth.current = 0
         setOver(false)
-        if (!able || !hasFiles(event.dataTransfer)) return
+        if (!able() || !hasFiles(event.dataTransfer)) return
         event.preventDefault()
         attach([...event.dataTransfer.files])
       }}>

@@ -1,6 +1,6 @@
 /** Everything a message carries beside its text: pictures, recordings, files, places, contact cards. */
 import { useContext } from 'react'
-import { initials } from '../format'
+import { initials, phoneNumber } from '../format'
 import { useDesk } from '../hooks'
 import { fileSize, t } from '../i18n'
 import { albumOf } from '../shapes'
@@ -122,7 +122,7 @@ function ContactCard({ contact }: { contact: SharedContact }) {
       <span className={styles.placeBody}>
         <span className={styles.fileName}>{contact.name}</span>
         {contact.phone
-          ? <a className={styles.phone} href={`tel:${contact.phone.replace(/[^\d+]/g, '')}`}>{contact.phone}</a>
+          ? <a className={styles.phone} href={`tel:${contact.phone.replace(/[^\d+]/g, '')}`}>{phoneNumber(contact.phone)}</a>
           : <span className={styles.fileNote}>{t.media.noPhone}</span>}
         {contact.is_own && <span className={styles.proved}>{t.media.provedPhone}</span>}
       </span>

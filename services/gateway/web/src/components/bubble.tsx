@@ -56,6 +56,7 @@ export const Bubble = memo(function Bubble({ message, album, pending, ms, first,
           </button>
         )}
       </div>
+      {message && <Reactions signs={(album ?? [message]).flatMap((part) => (part.deleted ? [] : (part.reactions ?? [])))} />}
       {message && !message.deleted && (message.buttons?.length ?? 0) > 0 && <Buttons message={message} />}
       {message?.state === 'failed' && direction === 'out' && !message.deleted && <FailedMessage message={message} />}
       {message?.state === 'unknown' && direction === 'out' && !message.deleted && <UnknownMessage message={message} />}
@@ -95,6 +96,18 @@ function Content({ message, album, pending }: { message: Message | undefined; al
         </div>
       )}
     </>
+  )
+}
+
+/** Signs put on a message, the same ones counted. */
+function Reactions({ signs }: { signs: readonly string[] }) {
+  if (signs.length === 0) return null
+  const counts = new Map<string, number>()
+  for (const sign of signs) counts.set(sign, (counts.get(sign) ?? 0) + 1)
+  return (
+    <div className={styles.reactions} role="img" aria-label={t.dialogue.reactions(signs)} data-testid="reactions">
+      {[...counts].map(([sign, count]) => <span key={sign}>{sign}{count > 1 && <small>{count}</small>}</span>)}
+    </div>
   )
 }
 

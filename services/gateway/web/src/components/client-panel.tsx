@@ -5,6 +5,7 @@ import { useNow, useRoute, useStore } from '../hooks'
 import { t } from '../i18n'
 import { Avatar } from './avatar'
 import { UnlinkedIcon } from './icons'
+import { Phone } from './phone'
 import styles from './client-panel.module.css'
 
 export function ClientPanel() {
@@ -29,7 +30,7 @@ export function ClientPanel() {
       )}
       <Block title={t.panel.contact}>
         {contact.name !== row.title && <Line name={t.panel.contact}>{contact.name}</Line>}
-        {contact.phone && <Line name={t.panel.phone}><a href={`tel:${contact.phone.replace(/[^\d+]/g, '')}`} className={styles.phone}>{contact.phone}</a></Line>}
+        {contact.phone && <Line name={t.panel.phone}><Phone phone={contact.phone} call /></Line>}
         {contact.username && <Line name={t.panel.username}>@{contact.username.replace(/^@/, '')}</Line>}
         <Line name={t.panel.channel}>{row.channel.title}<br /><span className={styles.hint}>{messenger}</span></Line>
       </Block>

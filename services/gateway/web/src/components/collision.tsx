@@ -18,7 +18,7 @@ export default function Collision({ pending, onSend, onEdit }: { pending: Pendin
         <ul className={styles.unseen}>{unseen.slice(-5).map((message) => <Unseen key={message.id} message={message} />)}</ul>
         <p className={styles.yours}><span>{t.collision.yours}</span> {pending.text || t.media.album(pending.files?.length ?? 0)}</p>
         <div className={styles.buttons}>
-          <Button variant="default" onClick={onEdit}>{t.collision.edit}</Button>
+          <Button variant="default" onClick={onEdit}>{pending.template ? t.collision.drop : t.collision.edit}</Button>
           <Button onClick={onSend} data-testid="send-anyway" data-autofocus>{t.collision.send}</Button>
         </div>
       </div>

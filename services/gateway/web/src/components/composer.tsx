@@ -1,19 +1,23 @@
 /** Where the answer is written: text, files, notes, drafts, the reasons why one cannot write, the guard. */
 import { ActionIcon, Button, Textarea } from '@mantine/core'
-import { useEffect, useRef, useState, type ClipboardEvent, type KeyboardEvent } from 'react'
-import { cx, useDesk, useStore } from '../hooks'
+import { lazy, useEffect, useRef, useState, type ClipboardEvent, type KeyboardEvent } from 'react'
+import { cx, useDesk, useNow, useReplyTime, useStore } from '../hooks'
 import { t } from '../i18n'
-import { oneLine } from '../format'
+import { inSentence, oneLine } from '../format'
 import type { Conversation } from '../store/conversations'
 import { isOver, lengthIn, textLimit } from '../limits'
 import { lastN } from '../store/dialogues'
 import type { Message } from '../wire'
 import { AttachButton, Tray, useAttach } from './attach'
 import { Collision } from './ahead'
+import { ClosedWindow } from './closed-window'
 import { BlockedIcon, CheckIcon, ClearIcon, NoteIcon, PlugIcon, ReplyIcon, SendIcon } from './icons'
 import { Later } from './later'
+import type { KeptValues } from './template-picker'
 import { Typing } from './viewers'
 import styles from './composer.module.css'
+
+const TemplatePicker = lazy(() => import('./template-picker'))
 
 const COMPOSER_ID = 'composer'
 /** The counter appears at this share of the channel's limit. */
@@ -37,8 +41,17 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   const asking = useStore(`o:${chat}`, (whole) => whole.outbox.of(chat)).find((pending) => pending.state === 'asking')
   const files = useStore(`u:${chat}`, () => uploads.tray(chat))
   const draft = useStore(`t:${chat}`, (whole) => whole.drafts.get(chat))
-  const [text, setText] = useState(draft)
+  const [written, setWritten] = useState(draft)
   const [note, setNote] = useState(false)
+  // When the time to answer is over, the draft waits untouched and a note is written beside it.
+  const [aside, setAside] = useState('')
+  const [picking, setPicking] = useState(false)
+  const [kept] = useState<KeptValues>(() => new Map())
+  const time = useReplyTime(row.window, channel?.reply_window_hours ?? null)
+  const templates = channel?.abilities?.templates === true
+  const shut = time.closed
+  const isAside = note && (shut || aside !== '')
+  const text = isAside ? aside : written
   const field = useRef<HTMLTextAreaElement>(null)
   const attach = useAttach(row)
   const seen = () => lastN(store.dialogues.get(chat)?.items ?? [])
@@ -52,22 +65,23 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   const ready = (text.trim() !== '' || (files.length > 0 && !note)) && !tooLong
 
   useEffect(() => {
-    if (desk.wantsComposer) field.current?.focus()
+    if (desk.wantsComposer) focusComposer()
     desk.wantsComposer = false
   }, [desk])
   useEffect(() => { if (replyTo) field.current?.focus() }, [replyTo])
   // Somebody else put words into the draft: an unsent message taken back.
-  const written = useRef(draft)
+  const own = useRef(draft)
   useEffect(() => {
-    if (draft === written.current) return
-    written.current = draft
-    setText(draft)
+    if (draft === own.current) return
+    own.current = draft
+    setWritten(draft)
   }, [draft])
 
   const change = (next: string) => {
+    if (isAside) return setAside(next)
     if (text === '' && next !== '') begun.current = seen()
-    setText(next)
-    written.current = next
+    setWritten(next)
+    own.current = next
     store.drafts.set(chat, next)
   }
 
@@ -116,11 +130,46 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
     )
   }
   if (channel?.connected === false) return <Disconnected problem={channel.problem ?? null} />
-  if (row.window?.open === false) return <div className={styles.banner} role="status">{t.composer.windowClosed}</div>
+  if (shut && !templates) return <TooLate until_ms={time.until_ms} />
+
+  const beside = (
+    <>
+      {picking && (
+        <Later><TemplatePicker channel={row.channel.id} kept={kept} onClose={() => setPicking(false)} onSend={(template, words) => {
+          setPicking(false)
+          sending.write(chat, words, seen(), { template })
+        }} /></Later>
+      )}
+      {asking && (
+        <Later><Collision pending={asking}
+          onSend={() => { sending.again(asking.client_msg_id, true); focusComposer() }}
+          onEdit={() => {
+            if (asking.template) sending.discard(asking.client_msg_id)
+            else {
+              const taken = sending.takeBack(asking.client_msg_id)
+              change(text ? `${taken}\n${text}` : taken)
+              // The colleague's answer has been shown by now.
+              begun.current = seen()
+            }
+            focusComposer()
+          }} /></Later>
+      )}
+    </>
+  )
+  if (shut && !note) {
+    return (
+      <div className={styles.composer} data-testid="composer" data-mode="template">
+        <Typing chat={chat} />
+        <ClosedWindow id={COMPOSER_ID} until_ms={time.until_ms} draft={written} onTemplate={() => setPicking(true)} onNote={() => setNote(true)} />
+        {beside}
+      </div>
+    )
+  }
 
   return (
     <div className={cx(styles.composer, note && styles.noting)} data-testid="composer" data-mode={note ? 'note' : 'answer'}>
       <Typing chat={chat} />
+      {time.left_ms !== null && !note && <p className={styles.time} data-testid="window-left">{t.composer.windowLeft(Math.floor(time.left_ms / 60_000))}</p>}
       {row.handler === 'bot' && row.status !== 'closed' && !note && <p className={styles.note}>{t.composer.withBot}</p>}
       {row.status === 'closed' && !note && <p className={styles.note}>{t.composer.closed}</p>}
       {replyTo && !note && (
@@ -132,7 +181,7 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
       )}
       {!note && <Tray chat={chat} files={files} />}
       <form className={styles.form} onSubmit={(event) => { event.preventDefault(); send() }}>
-        <AttachButton onFiles={attach} disabled={note} />
+        <AttachButton onFiles={attach} onTemplate={templates ? () => setPicking(true) : null} disabled={note} />
         <ActionIcon variant={note ? 'filled' : 'subtle'} color={note ? 'yellow' : 'gray'} size={42} className={note ? styles.noteOn : styles.tool} aria-pressed={note}
           aria-label={t.composer.noteOn} title={note ? t.composer.noteOff : t.composer.noteOn} onClick={() => { setNote(!note); field.current?.focus() }}
           data-testid="note-mode">
@@ -156,17 +205,17 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
           {length} / {limit.most}. {tooLong ? t.composer.over(length - limit.most, limit.unit) : t.composer.left(limit.most - length, limit.unit)}
         </p>
       )}
-      {asking && (
-        <Later><Collision pending={asking}
-          onSend={() => { sending.again(asking.client_msg_id, true); focusComposer() }}
-          onEdit={() => {
-            const taken = sending.takeBack(asking.client_msg_id)
-            change(text ? `${taken}\n${text}` : taken)
-            // The colleague's answer has been shown by now.
-            begun.current = seen()
-            focusComposer()
-          }} /></Later>
-      )}
+      {beside}
+    </div>
+  )
+}
+
+/** Where nothing goes any more until the client writes. */
+function TooLate({ until_ms }: { until_ms: number | null }) {
+  const now = useNow()
+  return (
+    <div className={styles.banner} role="status" data-testid="window-closed">
+      {t.composer.windowClosed(until_ms === null ? null : inSentence(until_ms, now))}
     </div>
   )
 }

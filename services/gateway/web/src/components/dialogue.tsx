@@ -4,13 +4,14 @@ import { useMediaQuery } from '@mantine/hooks'
 import { useEffect, useState } from 'react'
 import { useDesk, useRoute, useStore } from '../hooks'
 import { t } from '../i18n'
-import type { Message } from '../wire'
+import type { ConversationRow, Message } from '../wire'
 import { DropZone } from './attach'
 import { Avatar } from './avatar'
 import { Composer } from './composer'
 import { DialogueActions } from './dialogue-actions'
 import { BackIcon, ChatsIcon, PersonIcon } from './icons'
 import { Messages } from './messages'
+import { Phone } from './phone'
 import { Viewers } from './viewers'
 import styles from './dialogue.module.css'
 
@@ -83,6 +84,7 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
   const Name = useMediaQuery('(max-width: 760px)', false, { getInitialValueInEffect: false }) ? 'h1' : 'h2'
   const row = useStore(`c:${chat}`, (whole) => whole.conversations.get(chat))
   const me = useStore('me', (whole) => whole.me)
+  const reach = row && <Reach contact={row.contact} title={row.title} />
   const holder = row?.assignee && (row.assignee.id === me?.id ? t.deeds.mine : t.deeds.heldBy(row.assignee.name))
   return (
     <div className={styles.head}>
@@ -97,7 +99,10 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
         </Name>
         {row && (
           <p className={styles.where}>
-            {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box], holder].filter(Boolean).join(' · ')}
+            {reach}
+            <span className={styles.rest}>
+              {[row.channel.title, row.request && t.dialogue.request(row.request.number), t.status[row.box], holder].filter(Boolean).join(' · ')}
+            </span>
           </p>
         )}
       </div>
@@ -111,4 +116,11 @@ function Head({ chat, onPanel }: { chat: string } & DialogueProps) {
       )}
     </div>
   )
+}
+
+/** How else the client can be reached: the number, else the messenger's name; nothing if neither is known. */
+function Reach({ contact: { phone, username }, title }: { contact: ConversationRow['contact']; title: string }) {
+  if (phone) return <Phone phone={phone} />
+  const name = username?.replace(/^@/, '')
+  return name && name !== title ? <span className={styles.username}>@{name}</span> : null
 }

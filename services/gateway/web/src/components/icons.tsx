@@ -38,6 +38,7 @@ export const PinIcon = icon(<><path d="M12 21c4.5-4.6 6.8-8 6.8-11.2A6.8 6.8 0 0
 export const ClipIcon = icon(<path d="m19.500 11.500-7.600 7.600a4.600 4.600 0 0 1-6.500-6.500l8-8a3.100 3.100 0 0 1 4.400 4.400l-7.900 7.900a1.500 1.500 0 0 1-2.200-2.200l7.200-7.200" />)
 export const MoreIcon = icon(<path d="M5.500 12h.01M12 12h.01M18.500 12h.01" strokeWidth="3" />)
 export const NoteIcon = icon(<path d="M14 20H6.500A1.500 1.500 0 0 1 5 18.500v-13A1.500 1.500 0 0 1 6.500 4h11A1.500 1.500 0 0 1 19 5.500V15l-5 5Zm0 0v-5h5M8.500 8.500h7m-7 3.500h4" />)
+export const TemplateIcon = icon(<><rect x="4" y="4.500" width="16" height="15" rx="2.500" /><path d="M8 9h8M8 12.500h3m2.500 0H16M8 16h5" /></>)
 export const RetryIcon = icon(<path d="M19.500 12a7.500 7.500 0 1 1-2.300-5.400M19.500 3.500v4h-4" />)
 export const ReplyIcon = icon(<path d="M9.500 6 4 11.500 9.500 17M4.500 11.500H14a6 6 0 0 1 6 6v1" />)
 export const CopyIcon = icon(<><rect x="8.500" y="8.500" width="11" height="11" rx="2" /><path d="M15.500 8.500V6a1.500 1.500 0 0 0-1.500-1.500H6A1.500 1.500 0 0 0 4.500 6v8A1.500 1.500 0 0 0 6 15.500h2.500" /></>)

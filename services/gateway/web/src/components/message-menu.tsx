@@ -1,5 +1,6 @@
 /** What can be done with one message; one menu for the whole dialogue, placed where it was asked for. */
 import { Menu } from '@mantine/core'
+import { copyText } from '../clipboard'
 import { useDesk } from '../hooks'
 import { t } from '../i18n'
 import type { Message } from '../wire'
@@ -30,15 +31,7 @@ export function MessageMenu({ place, onClose, onReply, onTrail }: MessageMenuPro
     onClose()
     opener.focus({ preventScroll: true })
   }
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(message.text)
-      store.notices.say(t.dialogue.copied)
-    } catch {
-      // The browser keeps the clipboard to itself on plain http; the text can still be selected.
-      store.notices.say(t.deeds.failed, 'trouble')
-    }
-  }
+  const copy = () => copyText(store, message.text, t.dialogue.copied)
   return (
     <Menu opened onChange={(opened) => { if (!opened) close() }} position={out ? 'bottom-end' : 'bottom-start'} width={264} withinPortal={false}
       withInitialFocusPlaceholder={false} transitionProps={{ duration: 0 }} returnFocus={false}>

@@ -40,7 +40,7 @@ export function Messages({ row, dialogue, onReply }: MessagesProps) {
   // The divider keeps its message while the chat stays open; an index would break with the first page above it.
   const [divider] = useState(() => {
     if (row.unread === 0) return null
-    return dialogue.hasAfter ? (row.first_unread_id ?? null) : (firstUnread(dialogue.items, row.unread)?.id ?? null)
+    return dialogue.hasAfter ? (row.first_unread_id ?? null) : (firstUnread(dialogue.items, row)?.id ?? null)
   })
   const rows = useMemo(
     () => timeline(dialogue.items, pending, divider, dialogue.hasBefore, me),
@@ -240,10 +240,10 @@ function Entry({ entry, me, now, watch, onMenu }: EntryProps) {
 /** Reads out only what really arrives now; scrolling up mounts old messages and must stay silent. */
 function Arrivals({ dialogue, name }: { dialogue: Dialogue; name: string }) {
   const last = dialogue.hasAfter ? undefined : dialogue.items.findLast((message) => message.direction === 'in')
-  const [silent] = useState(() => last?.n ?? 0)
+  const [silent] = useState(() => last?.in_seq ?? 0)
   return (
     <div className="visually-hidden" role="log" aria-live="polite">
-      {last && last.n > silent && <p key={last.id}>{t.dialogue.arrived(name, last.text || t.kinds[last.kind])}</p>}
+      {last && last.in_seq > silent && <p key={last.id}>{t.dialogue.arrived(name, last.text || t.kinds[last.kind])}</p>}
     </div>
   )
 }

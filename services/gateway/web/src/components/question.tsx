@@ -8,14 +8,16 @@ interface QuestionProps {
   title: string
   /** `null`: it must be answered. */
   onClose: (() => void) | null
+  /** How wide, in CSS pixels, where there is room. */
+  size?: number
   children: ReactNode
 }
 
-export function Question({ title, onClose, children }: QuestionProps) {
+export function Question({ title, onClose, size = 500, children }: QuestionProps) {
   useReturnFocus()
   const closable = onClose !== null
   return (
-    <Modal.Root opened onClose={() => onClose?.()} size={500} centered lockScroll={false} closeOnEscape={closable} closeOnClickOutside={closable}
+    <Modal.Root opened onClose={() => onClose?.()} size={size} centered lockScroll={false} closeOnEscape={closable} closeOnClickOutside={closable}
       transitionProps={{ duration: 0 }} returnFocus={false}>
       <Modal.Overlay />
       <Modal.Content>

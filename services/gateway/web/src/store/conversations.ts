@@ -62,9 +62,11 @@ export class Conversations {
     // Its first commit: nobody can have read it yet, so the mark needs no asking.
     else if (!known && wire.v === 1 && !this.#marks.has(wire.id)) this.#marks.set(wire.id, 0)
     if (known && wire.rev <= known.rev) {
-      const first = wire.first_unread_id
-      if (wire.rev === known.rev && first !== undefined && first !== known.first_unread_id) {
-        this.#put({ ...known, first_unread_id: first })
+      const first = wire.first_unread_id === undefined ? known.first_unread_id : wire.first_unread_id
+      // The time to answer ends without a new revision, and never begins without one.
+      const window = wire.window?.open === false ? wire.window : known.window
+      if (wire.rev === known.rev && (first !== known.first_unread_id || window?.open !== known.window?.open)) {
+        this.#put({ ...known, ...(first === undefined ? {} : { first_unread_id: first }), ...(window ? { window } : {}) })
       } else this.#refresh(wire.id)
       return
     }
@@ -89,6 +91,12 @@ export class Conversations {
   lower(id: string, in_seq: number): void {
     this.#marks.set(id, in_seq)
     this.#refresh(id)
+  }
+
+  /** The server refused an answer: the time for it is over, whatever our clock says. */
+  shut(id: string): void {
+    const row = this.#rows.get(id)
+    if (row && row.window?.open !== false) this.#put({ ...row, window: { ...row.window, open: false, code: 'window_closed' } })
   }
 
   startLoading(name: ListName): void {

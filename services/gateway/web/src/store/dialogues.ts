@@ -127,12 +127,20 @@ export function lastN(items: readonly Message[]): number {
   return items.reduce((largest, message) => Math.max(largest, message.n), 0)
 }
 
-/** The oldest of the last `unread` inbound messages, or null when fewer are loaded. */
-export function firstUnread(items: readonly Message[], unread: number): Message | null {
+/**
+ * The unread message that stands highest, or null when the oldest of them is not loaded. History that a messenger
+ * brings later has the number of the message before it, so it is never new.
+ */
+export function firstUnread(items: readonly Message[], { unread, in_seq }: { unread: number; in_seq: number }): Message | null {
   if (unread <= 0) return null
-  const inbound = items.filter((message) => message.direction === 'in').sort((a, b) => a.n - b.n)
-  const fresh = inbound.slice(-unread)
-  return fresh.length === unread ? fresh.reduce((first, message) => (byPosition(message, first) < 0 ? message : first)) : null
+  const read = in_seq - unread
+  const fresh = new Map<number, Message>()
+  for (const message of items) {
+    if (message.direction !== 'in' || message.in_seq <= read) continue
+    const known = fresh.get(message.in_seq)
+    if (!known || message.n < known.n) fresh.set(message.in_seq, message)
+  }
+  return fresh.has(read + 1) ? [...fresh.values()].reduce((first, message) => (byPosition(message, first) < 0 ? message : first)) : null
 }
 
 /**

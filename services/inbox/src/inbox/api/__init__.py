@@ -15,6 +15,7 @@ from inbox.api.channels import channel_routes
 from inbox.api.doors import Doorkeeper
 from inbox.api.live import live_routes
 from inbox.api.reading import dialogues, pieces
+from inbox.api.shown import Rows
 from inbox.conversations import Conversations, NotFound
 from inbox.desk import ChannelDesk
 from inbox.lists import Lists
@@ -25,7 +26,7 @@ from inbox.store import STORE_TROUBLE
 from msgkit.runtime.bus import AMQP_ERRORS, PublishUnknown
 from msgkit.runtime.problems import Problem
 
-__all__ = ["BODY_LIMIT_BYTES", "Doorkeeper", "install_error_handlers", "routes"]
+__all__ = ["BODY_LIMIT_BYTES", "Doorkeeper", "Rows", "install_error_handlers", "routes"]
 
 BODY_LIMIT_BYTES: Final = 256 * 1024
 
@@ -37,6 +38,7 @@ def routes(
     lists: Lists,
     desk: ChannelDesk,
     live: LiveEpoch,
+    rows: Rows,
     doorkeeper: Doorkeeper,
     cursor_key: bytes,
 ) -> APIRouter:
@@ -46,10 +48,10 @@ def routes(
     """
     channels = desk.store
     router = APIRouter(prefix="/internal")
-    router.include_router(dialogues(conversations, lists, channels, live, doorkeeper, cursor_key))
+    router.include_router(dialogues(conversations, lists, channels, live, rows, doorkeeper, cursor_key))
     router.include_router(pieces(messages, channels, doorkeeper))
-    router.include_router(dialogue_commands(conversations, marks, lists, channels, doorkeeper))
-    router.include_router(message_commands(messages, channels, doorkeeper))
+    router.include_router(dialogue_commands(conversations, marks, lists, channels, rows, doorkeeper))
+    router.include_router(message_commands(messages, channels, rows, doorkeeper))
     router.include_router(channel_routes(desk, doorkeeper))
     router.include_router(live_routes(live, doorkeeper))
     return router

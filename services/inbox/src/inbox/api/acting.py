@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Header, Response
 
 from inbox.api.doors import Doorkeeper, Viewer
-from inbox.api.shown import row_with_mark, shown
+from inbox.api.shown import Rows, shown
 from inbox.channels import ChannelStore
 from inbox.conversations import Conversations, Refused
 from inbox.domain import (
@@ -20,19 +20,23 @@ from inbox.domain import (
     DeleteAnswer,
     Handling,
     Person,
+    Place,
     PostReply,
     Release,
     Resolve,
     Retry,
     ReturnToBot,
     SetStatus,
+    SharedContact,
     TakeOver,
+    Template,
+    TemplateValue,
     Upload,
-    row_view,
 )
 from inbox.lists import Lists
 from inbox.marks import Marks
 from inbox.messages import Messages
+from msgkit.contracts import events
 from msgkit.contracts.internal_api import (
     AssignRequest,
     ReadMark,
@@ -56,6 +60,7 @@ def dialogue_commands(
     marks: Marks,
     lists: Lists,
     channels: ChannelStore,
+    rows: Rows,
     doorkeeper: Doorkeeper,
 ) -> APIRouter:
     """Writing, reading, and who has a chat."""
@@ -73,6 +78,10 @@ def dialogue_commands(
                 tuple(Button(button.text, button.action, button.value) for button in row)
                 for row in body.buttons
             ),
+            place=None if body.place is None else _place(body.place),
+            shared_contact=None if body.shared_contact is None else _shared(body.shared_contact),
+            template=None if body.template is None else _template(body.template),
+            is_reaction=body.is_reaction,
             reply_to=body.reply_to,
             seen_n=body.seen_n,
             force=body.force,
@@ -80,7 +89,9 @@ def dialogue_commands(
         )
         return shown(
             await _allowed(
-                conversations.post_reply(viewer.tenant_id, conversation_id, command, viewer.allowed), viewer
+                rows,
+                conversations.post_reply(viewer.tenant_id, conversation_id, command, viewer.allowed),
+                viewer,
             )
         )
 
@@ -94,7 +105,7 @@ def dialogue_commands(
     async def unread(conversation_id: str, body: UnreadRequest, viewer: InViewer) -> ReadMark:
         key = viewer.key(conversation_id)
         marking = marks.mark_unread(key, viewer.user_id, body.n, viewer.allowed)
-        return ReadMark(conversation_id=conversation_id, in_seq=await _allowed(marking, viewer))
+        return ReadMark(conversation_id=conversation_id, in_seq=await _allowed(rows, marking, viewer))
 
     @router.post("/status")
     async def set_status(
@@ -129,12 +140,14 @@ def dialogue_commands(
         acting = conversations.act(
             viewer.tenant_id, conversation_id, command, viewer.allowed, _version(if_match)
         )
-        return await row_with_mark(lists, await _allowed(acting, viewer), viewer)
+        return await rows.with_mark(lists, await _allowed(rows, acting, viewer), viewer)
 
     return router
 
 
-def message_commands(messages: Messages, channels: ChannelStore, doorkeeper: Doorkeeper) -> APIRouter:
+def message_commands(
+    messages: Messages, channels: ChannelStore, rows: Rows, doorkeeper: Doorkeeper
+) -> APIRouter:
     """Mending an answer that did not simply arrive."""
     router = APIRouter(prefix="/messages/{message_id}")
     InViewer = Annotated[Viewer, Depends(doorkeeper.viewer_of(channels))]  # noqa: N806  # a type
@@ -142,28 +155,28 @@ def message_commands(messages: Messages, channels: ChannelStore, doorkeeper: Doo
     @router.post("/retry")
     async def retry(message_id: str, viewer: InViewer) -> MessageView:
         command = Retry(message_id, _me(viewer))
-        return shown(await _allowed(messages.mend(viewer.tenant_id, command, viewer.allowed), viewer))
+        return shown(await _allowed(rows, messages.mend(viewer.tenant_id, command, viewer.allowed), viewer))
 
     @router.post("/resolve")
     async def resolve(message_id: str, body: ResolveRequest, viewer: InViewer) -> MessageView:
         command = Resolve(message_id, body.action, _me(viewer))
-        return shown(await _allowed(messages.mend(viewer.tenant_id, command, viewer.allowed), viewer))
+        return shown(await _allowed(rows, messages.mend(viewer.tenant_id, command, viewer.allowed), viewer))
 
     @router.delete("", status_code=204)
     async def delete(message_id: str, viewer: InViewer) -> Response:
         command = DeleteAnswer(message_id, _me(viewer))
-        await _allowed(messages.mend(viewer.tenant_id, command, viewer.allowed), viewer)
+        await _allowed(rows, messages.mend(viewer.tenant_id, command, viewer.allowed), viewer)
         return Response(status_code=204)
 
     return router
 
 
-async def _allowed(doing: Awaitable[DoneT], viewer: Viewer) -> DoneT:
+async def _allowed(rows: Rows, doing: Awaitable[DoneT], viewer: Viewer) -> DoneT:
     """What was done; a refusal becomes a problem."""
     try:
         return await doing
     except Refused as refused:
-        raise _problem(refused, viewer) from refused
+        raise _problem(rows, refused, viewer) from refused
 
 
 def _me(viewer: Viewer) -> Person:
@@ -185,11 +198,24 @@ def _upload(file: UploadedFile) -> Upload:
     )
 
 
-def _problem(refused: Refused, viewer: Viewer) -> Problem:
+def _place(place: events.Place) -> Place:
+    return Place(place.latitude, place.longitude, place.title, place.address)
+
+
+def _shared(shared: events.SharedContact) -> SharedContact:
+    return SharedContact(shared.name, shared.phone, shared.is_own)
+
+
+def _template(template: events.OrderedTemplate) -> Template:
+    values = tuple(TemplateValue(one.part, one.index, one.name, one.value) for one in template.values)
+    return Template(template.name, template.language, values)
+
+
+def _problem(rows: Rows, refused: Refused, viewer: Viewer) -> Problem:
     refusal, state = refused.refusal, refused.state
     extra: dict[str, Any] = {}
     if refusal.status == 409:
-        extra["current"] = ConversationRow.model_validate(row_view(state, viewer.title(state.channel_id)))
+        extra["current"] = ConversationRow.model_validate(rows.row(state, viewer))
     if refusal.code == "colleague_replied":
         extra["new_messages"] = [shown(message).model_dump(mode="json") for message in refused.unseen]
     if refusal.holder is not None:

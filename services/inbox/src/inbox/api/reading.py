@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 
 from inbox.api.doors import Doorkeeper, Viewer
 from inbox.api.pages import Pages, Seal
-from inbox.api.shown import counters_of, row_with_mark, viewer_row
+from inbox.api.shown import Rows, counters_of
 from inbox.channels import ChannelStore
 from inbox.conversations import Conversations, NotFound
 from inbox.lists import Lists, RowsQuery
@@ -29,6 +29,7 @@ def dialogues(
     lists: Lists,
     channels: ChannelStore,
     live: LiveEpoch,
+    rows: Rows,
     doorkeeper: Doorkeeper,
     cursor_key: bytes,
 ) -> APIRouter:
@@ -75,14 +76,14 @@ def dialogues(
         page = states[:limit]
         marks = await lists.marks(viewer.tenant_id, viewer.user_id, [state.id for state in page])
         return RowsPage(
-            items=[viewer_row(state, viewer, marks.get(state.id, 0)) for state in page],
+            items=[rows.viewer_row(state, viewer, marks.get(state.id, 0)) for state in page],
             next_cursor=seal.close(page[-1]) if len(states) > limit else None,
         )
 
     @router.get("/conversations/{conversation_id}")
     async def get_conversation(conversation_id: str, viewer: InViewer) -> ViewerRow:
         state = await conversations.row(viewer.key(conversation_id), viewer.allowed)
-        return await row_with_mark(lists, state, viewer)
+        return await rows.with_mark(lists, state, viewer)
 
     @router.get("/conversations/{conversation_id}/messages")
     async def list_messages(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import astuple
 from typing import Final
 
+from inbox.domain.bodies import early_withdrawal
 from inbox.domain.changes import is_success
 from inbox.domain.commands import (
     NOTHING,
@@ -40,8 +38,11 @@ from inbox.domain.events import (
     SendsCancelled,
     TakenOver,
 )
+from inbox.domain.pieces import Attachment, Fault, Person
 from inbox.domain.places import block, line, open_request, own_position, quote_of, to_ms
-from inbox.domain.state import Attachment, Fault, Known, Message, Person
+from inbox.domain.refusals import body_hash, refuse_reply, refuse_sending
+from inbox.domain.signs import after_fate
+from inbox.domain.state import Known, Message
 from msgkit.contracts.events import DeliveryReported
 from msgkit.contracts.ids import attachment_id
 from msgkit.contracts.words import (
@@ -70,7 +71,7 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
         return Refusal(
             422, "client_msg_id_reused", "Цей ключ уже має інше повідомлення. Надішліть з новим ключем."
         )
-    refusal = _refuse_reply(state, command, door)
+    refusal = refuse_reply(state, command, moment.at, door)
     if refusal is not None:
         return refusal
     key = f"send:{author_id}:{command.client_msg_id}"
@@ -89,6 +90,8 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
                 attachments=attachments,
             ),
         )
+    if command.is_reaction:
+        return (_order(state, command, moment, state.n + 1, attachments),)
     events: list[Event] = []
     n = state.n + 1
     if state.needs_request:
@@ -101,77 +104,37 @@ def post_reply(state: Known, command: PostReply, moment: Moment, door: Door) -> 
         n += 1
     waiting = parked_echoes(state, moment, n - 1)
     events += waiting.events
-    target = state.messages.get(command.reply_to) if command.reply_to is not None else None
-    assert state.contact is not None  # a conversation with messages has its contact
-    events.append(
-        AnswerOrdered(
-            dedupe_id=key,
-            message_id=message_id,
-            n=waiting.n + 1,
-            out_seq=state.out_seq + 1,
-            author=command.author,
-            client_msg_id=command.client_msg_id,
-            body_hash=fingerprint,
-            text=command.text,
-            pos_at=own_position(state, moment),
-            contact_key=state.contact.key,
-            reply_to=None if target is None else target.replaced_by or target.id,
-            quote=None if target is None else quote_of(target),
-            reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
-            attachments=attachments,
-            buttons=command.buttons,
-        )
-    )
+    events.append(_order(state, command, moment, waiting.n + 1, attachments))
     return tuple(events)
 
 
-def _refuse_reply(  # noqa: PLR0911  # one line per reason
-    state: Known, command: PostReply, door: Door
-) -> Refusal | None:
-    if state.n == 0 or state.contact is None:
-        return Refusal(404, "not_found", "Немає такого чату.")
-    if not command.text.strip() and not command.attachments:
-        return Refusal(422, "invalid", "Порожнє повідомлення. Напишіть текст або додайте файл.")
-    if len({upload.id for upload in command.attachments}) < len(command.attachments):
-        return Refusal(422, "invalid", "Той самий файл додано двічі. Залиште його один раз.")
-    if command.reply_to is not None and command.reply_to not in state.messages:
-        return Refusal(422, "reply_to_not_found", "У цьому чаті немає повідомлення, на яке ви відповідаєте.")
-    if command.note:
-        if command.buttons:
-            return Refusal(422, "invalid", "Нотатка не має кнопок: клієнт її не бачить. Приберіть кнопки.")
-        return None
-    refusal = _refuse_sending(state, door)
-    if refusal is not None:
-        return refusal
-    if command.seen_n is not None and not command.force:
-        others_n = state.other_answer_n if state.last_answer_by == command.author.id else state.last_answer_n
-        if max(others_n, *(one.n for one in state.elsewhere), 0) > command.seen_n:
-            return Refusal(
-                409, "colleague_replied", "Колега вже відповів. Прочитайте і надішліть ще раз, якщо треба."
-            )
-    return None
-
-
-def _refuse_sending(state: Known, door: Door) -> Refusal | None:
-    if state.blocked:
-        return Refusal(409, "bot_blocked", "Клієнт заблокував бота. Напишіть йому іншим каналом.")
-    if door.disabled:
-        return Refusal(409, "channel_disconnected", "Канал вимкнено. Адміністратор має ввімкнути його знову.")
-    if not door.connected:
-        return Refusal(
-            409, "channel_disconnected", "Канал не підключено. Адміністратор має підключити його знову."
-        )
-    return None
-
-
-def body_hash(command: PostReply) -> str:
-    """What must be equal for a repeat of a send; what its author had seen is not part of it."""
-    files = [upload.id for upload in command.attachments]
-    said: list[object] = [command.text, command.reply_to, command.note, files]
-    if command.buttons:
-        said.append([[astuple(button) for button in row] for row in command.buttons])
-    words = json.dumps(said, ensure_ascii=False)
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+def _order(
+    state: Known, command: PostReply, moment: Moment, n: int, attachments: tuple[Attachment, ...]
+) -> AnswerOrdered:
+    author_id = command.author.id or ""
+    target = state.messages.get(command.reply_to) if command.reply_to is not None else None
+    assert state.contact is not None  # a conversation with messages has its contact
+    return AnswerOrdered(
+        dedupe_id=f"send:{author_id}:{command.client_msg_id}",
+        message_id=reply_message_id(state.id, author_id, command.client_msg_id),
+        n=n,
+        out_seq=state.out_seq + 1,
+        author=command.author,
+        client_msg_id=command.client_msg_id,
+        body_hash=body_hash(command),
+        text=command.text,
+        pos_at=own_position(state, moment),
+        contact_key=state.contact.key,
+        reply_to=None if target is None else target.replaced_by or target.id,
+        quote=None if target is None else quote_of(target),
+        reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
+        attachments=attachments,
+        buttons=command.buttons,
+        place=command.place,
+        shared_contact=command.shared_contact,
+        template=command.template,
+        is_reaction=command.is_reaction,
+    )
 
 
 def _attachment(message_id: str, upload: Upload) -> Attachment:
@@ -224,6 +187,10 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
                 is_late_refusal=is_refused_late(command),
             )
         )
+        events += _early_withdrawal(state, message, command)
+        if rises:
+            cause = f"{command.message_id}:{reported_rank(command):g}"
+            events += after_fate(state, message, command.state, cause)
         if rises and attempt < message.attempt and message.state is MessageState.QUEUED:
             # The client has it after all: what still waits must not bring it twice.
             order = order_id(message.id, message.attempt)
@@ -239,7 +206,15 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     return tuple(events)
 
 
-def retry(state: Known, command: Retry, door: Door) -> Decision:
+def _early_withdrawal(state: Known, message: Message, report: DeliveryReported) -> tuple[Event, ...]:
+    """Taken back in the messenger's own app before its id was known here."""
+    for deletion in state.parked_deletions:
+        if deletion.provider_id in report.provider_ids:
+            return (early_withdrawal(message.id, deletion),)
+    return ()
+
+
+def retry(state: Known, command: Retry, moment: Moment, door: Door) -> Decision:
     """A failed answer goes out once more."""
     message = _answer(state, command.message_id)
     if isinstance(message, Refusal):
@@ -248,10 +223,10 @@ def retry(state: Known, command: Retry, door: Door) -> Decision:
         return Refusal(
             409, "not_failed", "Ще раз надсилають лише те, що не надіслано. Подивіться на стан повідомлення."
         )
-    return _reorder(state, message, command.by, door)
+    return _reorder(state, message, command.by, moment, door)
 
 
-def resolve(state: Known, command: Resolve, door: Door) -> Decision:
+def resolve(state: Known, command: Resolve, moment: Moment, door: Door) -> Decision:
     """A person has looked at the client's phone, or does not want to know."""
     message = _answer(state, command.message_id)
     if isinstance(message, Refusal):
@@ -261,24 +236,21 @@ def resolve(state: Known, command: Resolve, door: Door) -> Decision:
             409, "not_unknown", "Доля цього повідомлення вже відома. Подивіться на його стан у чаті."
         )
     if command.action == "resend":
-        return _reorder(state, message, command.by, door)
+        return _reorder(state, message, command.by, moment, door)
     is_sent = command.action == "sent"
     failure = None if is_sent else Fault(FailureCode.TEMPORARY, "Не надіслано: так вирішив оператор.")
+    fate = MessageState.SENT if is_sent else MessageState.FAILED
+    key = f"fate:{order_id(message.id, message.attempt)}"
     return (
-        FateDecided(
-            dedupe_id=f"fate:{order_id(message.id, message.attempt)}",
-            message_id=message.id,
-            state=MessageState.SENT if is_sent else MessageState.FAILED,
-            failure=failure,
-            by=command.by,
-        ),
+        FateDecided(dedupe_id=key, message_id=message.id, state=fate, failure=failure, by=command.by),
+        *after_fate(state, message, fate, key),
     )
 
 
 def delete_answer(state: Known, command: DeleteAnswer) -> Decision:
     """An answer the client has not got goes away, and what still waits for it is called back."""
     message = state.messages.get(command.message_id)
-    if message is not None and message.deleted_at is not None:
+    if message is not None and message.is_gone:
         return NOTHING
     found = _answer(state, command.message_id)
     if isinstance(found, Refusal):
@@ -300,13 +272,15 @@ def _answer(state: Known, message_id: str) -> Message | Refusal:
         return Refusal(404, "not_found", "Немає такого повідомлення.")
     if message.direction is not Direction.OUT:
         return Refusal(409, "not_an_answer", "Це можна зробити лише з відповіддю клієнтові.")
-    if message.deleted_at is not None:
+    if message.is_recalled:
+        return Refusal(409, "not_an_answer", "Це повідомлення з історії месенджера. Напишіть нове.")
+    if message.is_gone:
         return Refusal(409, "deleted", "Повідомлення видалено. Напишіть нове.")
     return message
 
 
-def _reorder(state: Known, message: Message, by: Person, door: Door) -> Decision:
-    refusal = _refuse_sending(state, door)
+def _reorder(state: Known, message: Message, by: Person, moment: Moment, door: Door) -> Decision:
+    refusal = refuse_sending(state, door, moment.at, is_template=message.template is not None)
     if refusal is not None:
         return refusal
     assert state.contact is not None  # a conversation with messages has its contact
@@ -324,5 +298,9 @@ def _reorder(state: Known, message: Message, by: Person, door: Door) -> Decision
             reply_to_provider_id=message.reply_to_provider_id,
             attachments=message.body.attachments,
             buttons=message.buttons,
+            place=message.body.place,
+            shared_contact=message.body.shared_contact,
+            template=message.template,
+            is_reaction=message.is_reaction,
         ),
     )

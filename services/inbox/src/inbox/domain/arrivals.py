@@ -5,21 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from inbox.domain.bodies import early_edits, to_body, to_card
+from inbox.domain.bodies import early_changes, to_body, to_card
 from inbox.domain.changes import body_settled
-from inbox.domain.commands import NOTHING, Decision, Door, Moment, came_key, dedupe_id, media_key
+from inbox.domain.commands import (
+    NOTHING,
+    Decision,
+    Door,
+    Moment,
+    came_key,
+    dedupe_id,
+    media_key,
+    withdrawn_key,
+)
 from inbox.domain.echoes import parked_echoes
 from inbox.domain.events import (
     AttachmentSettled,
     ContactReturned,
+    DeletionParked,
     EchoParked,
     Edited,
     EditParked,
     Event,
     MessageCame,
+    RequestOpened,
     Stored,
+    TakenOver,
+    Withdrawn,
 )
+from inbox.domain.history import gives_way
+from inbox.domain.pieces import Attachment, Body, Press, Version
 from inbox.domain.places import (
     LATE_AFTER,
     RETURNED_LINE,
@@ -31,33 +47,42 @@ from inbox.domain.places import (
     to_ms,
     turn_position,
 )
-from inbox.domain.state import Attachment, Body, Known, ParkedEdit, Press, Version
+from inbox.domain.signs import named
+from inbox.domain.state import Known, ParkedDeletion, ParkedEdit
 from msgkit.contracts.events import (
     ContactAvailability,
     MediaSettled,
+    MessageDeleted,
     MessageEdited,
     MessageReceived,
 )
 from msgkit.contracts.ids import inbound_message_id
 from msgkit.contracts.words import AttachmentState, Handler, MessageKind
 
+STANDBY_LINE: Final = "Бот мовчить: у месенджері відповідає хтось інший"
+
 
 def receive(state: Known, command: MessageReceived, moment: Moment, door: Door) -> Decision:
     """A message of the client: shown once, in a request that is open."""
     message_id = inbound_message_id(state.id, command.provider_id)
-    if message_id in state.messages:
+    if not gives_way(state.messages.get(message_id)):
         return NOTHING
     key = came_key(state.id, command.provider_id)
     sent_at = to_ms(command.sent_at)
     is_return = state.blocked and (state.availability_at is None or sent_at >= state.availability_at)
-    waiting = parked_echoes(state, moment, state.n + is_return)
+    silences_bot = command.is_standby and not state.needs_request and state.handler is Handler.BOT
+    waiting = parked_echoes(state, moment, state.n + is_return + silences_bot)
     pos_at = inbound_position(state, sent_at, command.provider_seq, moment.at, waiting.pos_at)
     events: list[Event] = []
     if state.needs_request:
-        handler = Handler.BOT if door.bot_enabled else Handler.OPERATOR
-        events.append(open_request(state, key, moment, handler))
+        events.append(_open(state, key, moment, door, is_standby=command.is_standby))
     if is_return:
         events += _come_back(state, f"return:{key}", sent_at, moment, pos_at)
+    if silences_bot:
+        cause = f"standby:{key}"
+        events.append(TakenOver(dedupe_id=cause, by=None, cancelled=state.bot_queued, why="standby"))
+        said = line(state, moment, cause, STANDBY_LINE, pos_at)
+        events.append(replace(said, n=said.n + is_return))
     events += waiting.events
     reply_to, quote = quoted(state, command.reply_to_provider_id)
     body = to_body(command.content, message_id)
@@ -84,8 +109,17 @@ def receive(state: Known, command: MessageReceived, moment: Moment, door: Door) 
             pressed=None if pressed is None else Press(pressed.value, pressed.message_provider_id),
         )
     )
-    events += early_edits(state, command.provider_id, message_id, body)
+    events += early_changes(state, command.provider_id, message_id, body)
     return tuple(events)
+
+
+def _open(state: Known, key: str, moment: Moment, door: Door, *, is_standby: bool) -> RequestOpened:
+    """With the bot if it is on, but never while another party of the messenger holds the thread."""
+    if not door.bot_enabled:
+        return open_request(state, key, moment, Handler.OPERATOR)
+    if is_standby:
+        return replace(open_request(state, key, moment, Handler.OPERATOR), why="standby")
+    return open_request(state, key, moment, Handler.BOT)
 
 
 def edit(state: Known, command: MessageEdited) -> Decision:
@@ -99,6 +133,8 @@ def edit(state: Known, command: MessageEdited) -> Decision:
     if message is None:
         parked = ParkedEdit(command.provider_id, edited_at, body)
         return NOTHING if parked in state.parked_edits else (EditParked(dedupe_id=key, edit=parked),)
+    if message.withdrawn_at is not None:
+        return NOTHING
     body = _keeping_files(body, message.body)
     is_newer = message.edited_at is None or edited_at >= message.edited_at
     if is_newer and body == message.body:
@@ -106,6 +142,19 @@ def edit(state: Known, command: MessageEdited) -> Decision:
     if Version(body.text, edited_at) in message.versions:
         return NOTHING
     return (Edited(dedupe_id=key, message_id=message_id, edited_at=edited_at, body=body),)
+
+
+def withdraw(state: Known, command: MessageDeleted) -> Decision:
+    """A message was taken back; one that has not come yet is awaited. What is unread stays so."""
+    key = withdrawn_key(state.id, command.provider_id)
+    deletion = ParkedDeletion(command.provider_id, to_ms(command.deleted_at))
+    message = named(state, command.provider_id)
+    if message is None:
+        is_parked = any(one.provider_id == command.provider_id for one in state.parked_deletions)
+        return NOTHING if is_parked else (DeletionParked(dedupe_id=key, deletion=deletion),)
+    if message.withdrawn_at is not None:
+        return NOTHING
+    return (Withdrawn(dedupe_id=key, message_id=message.id, withdrawn_at=deletion.withdrawn_at),)
 
 
 def _keeping_files(body: Body, before: Body) -> Body:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from inbox.domain.events import Edited, Event
-from inbox.domain.state import (
-    Attachment,
-    Body,
-    ContactCard,
-    Entity,
-    Known,
-    Place,
-    SharedContact,
-)
+from inbox.domain.events import Edited, Event, Withdrawn
+from inbox.domain.pieces import Attachment, Body, ContactCard, Entity, Place, SharedContact
+from inbox.domain.state import Known, ParkedDeletion
 from msgkit.contracts.events import Contact, Content
 from msgkit.contracts.ids import attachment_id
 
@@ -65,9 +58,12 @@ def to_card(state: Known, contact: Contact, content: Content) -> ContactCard:
     )
 
 
-def early_edits(state: Known, provider_id: str, message_id: str, body: Body) -> list[Event]:
-    """The edits that waited for this message, in their order, without those that change nothing."""
+def early_changes(state: Known, provider_id: str, message_id: str, body: Body) -> list[Event]:
+    """What waited for this message: that it was taken back, or else its edits that change something."""
     events: list[Event] = []
+    for deletion in state.parked_deletions:
+        if deletion.provider_id == provider_id:
+            return [early_withdrawal(message_id, deletion)]
     if not state.parked_edits:
         return events
     waiting = [edit for edit in state.parked_edits if edit.provider_id == provider_id]
@@ -84,3 +80,11 @@ def early_edits(state: Known, provider_id: str, message_id: str, body: Body) -> 
             )
         )
     return events
+
+
+def early_withdrawal(message_id: str, deletion: ParkedDeletion) -> Withdrawn:
+    return Withdrawn(
+        dedupe_id=f"withdrawn-applied:{message_id}",
+        message_id=message_id,
+        withdrawn_at=deletion.withdrawn_at,
+    )

@@ -19,10 +19,13 @@ from inbox.domain.events import (
     DeliveryChanged,
     Edited,
     FateDecided,
+    FilesRecalled,
     LineWritten,
+    Reacted,
     Stored,
 )
-from inbox.domain.state import Attachment, Author, Body, Draft, LastLine, Message, Version
+from inbox.domain.pieces import Attachment, Author, Body, Place, SharedContact, Version
+from inbox.domain.state import Draft, LastLine, Message
 from msgkit.contracts.words import (
     LATE_REFUSAL_RANK,
     STATE_RANK,
@@ -43,6 +46,8 @@ def is_success(state: MessageState) -> bool:
 
 def edited(message: Message, event: Edited, moment: Moment) -> Message:
     """The newest words are shown, whatever the order in which edits came; the others are versions."""
+    if message.withdrawn_at is not None:
+        return message
     since = message.edited_at or message.provider_time
     versions = [*message.versions, Version(message.body.text, since)]
     told = Version(event.body.text, event.edited_at)
@@ -67,6 +72,48 @@ def deleted(message: Message, _event: AnswerDeleted, moment: Moment) -> Message:
     if message.deleted_at is not None or is_success(message.state):
         return message
     return replace(message, deleted_at=moment.at, rev=moment.v)
+
+
+def withdrawn(message: Message, at: datetime, moment: Moment) -> Message:
+    """What it said stays in the log alone."""
+    if message.withdrawn_at is not None:
+        return message
+    nothing = Body(message.body.kind, "")
+    return replace(
+        message,
+        body=nothing,
+        versions=(),
+        signs=(),
+        buttons=(),
+        withdrawn_at=at,
+        rev=moment.v,
+    )
+
+
+def signed(message: Message, event: Reacted, moment: Moment) -> Message:
+    """One sign of each side, the newest one; of equal times the one told last."""
+    sign = event.sign
+    known = next((one for one in message.signs if one.is_ours is sign.is_ours), None)
+    if message.withdrawn_at is not None or known == sign or (known is not None and known.at > sign.at):
+        return message
+    others = [one for one in message.signs if one.is_ours is not sign.is_ours]
+    # The client's first.
+    signs = (*others, sign) if sign.is_ours else (sign, *others)
+    return replace(message, signs=signs, rev=moment.v)
+
+
+def carried(carrier: Message, event: Reacted, moment: Moment) -> Message:
+    """A reaction of ours is seen at its message, or, undone, as an answer that failed."""
+    shown_at = None if event.is_undone else event.message_id
+    return (
+        carrier if carrier.replaced_by == shown_at else replace(carrier, replaced_by=shown_at, rev=moment.v)
+    )
+
+
+def completed(message: Message, event: FilesRecalled, moment: Moment) -> Message:
+    if not message.is_recalled or message.withdrawn_at is not None or message.body.attachments:
+        return message
+    return replace(message, body=event.body, rev=moment.v)
 
 
 def reported(message: Message, event: DeliveryChanged, moment: Moment) -> Message:
@@ -98,6 +145,15 @@ def replaced(echo: Message, ordered: Message, moment: Moment) -> Message:
     if echo.replaced_by is not None:
         return echo
     return replace(echo, author=ordered.author, replaced_by=ordered.id, rev=moment.v)
+
+
+def heir(ordered: Message, echo: Message, moment: Moment) -> Message:
+    """What befell the echo before it was known as this answer befell the answer."""
+    if ordered.withdrawn_at is None and echo.withdrawn_at is not None:
+        return withdrawn(ordered, echo.withdrawn_at, moment)
+    if ordered.withdrawn_at is None and echo.signs and not ordered.signs:
+        return replace(ordered, signs=echo.signs, rev=moment.v)
+    return ordered
 
 
 def fated(message: Message, event: FateDecided, moment: Moment) -> Message:
@@ -167,9 +223,21 @@ def own_message(
     )
 
 
-def own_body(text: str, attachments: tuple[Attachment, ...]) -> Body:
-    kind = attachments[0].kind if attachments else MessageKind.TEXT
-    return Body(kind, text, attachments=attachments)
+def own_body(
+    text: str,
+    attachments: tuple[Attachment, ...],
+    place: Place | None = None,
+    shared_contact: SharedContact | None = None,
+) -> Body:
+    """What an answer or a note says; its kind is that of the first thing it carries."""
+    kind = MessageKind.TEXT
+    if attachments:
+        kind = attachments[0].kind
+    elif place is not None:
+        kind = MessageKind.LOCATION
+    elif shared_contact is not None:
+        kind = MessageKind.CONTACT
+    return Body(kind, text, attachments=attachments, place=place, shared_contact=shared_contact)
 
 
 def system_message(draft: Draft, event: LineWritten | ContactBlocked, moment: Moment) -> Message:
@@ -190,7 +258,7 @@ def last_line(message: Message) -> LastLine:
     return LastLine(
         id=message.id,
         n=message.n,
-        text=message.body.text[:200] if message.deleted_at is None else DELETED_LINE,
+        text=DELETED_LINE if message.is_gone else message.body.text[:200],
         kind=message.body.kind,
         direction=message.direction,
         at=message.created_at,

@@ -19,22 +19,31 @@ from inbox.domain.events import (
     Edited,
     Event,
     FateDecided,
+    FilesRecalled,
     LineWritten,
     MessageCame,
     NoteWritten,
+    Reacted,
+    Recalled,
+    Withdrawn,
 )
-from inbox.domain.state import Author, Buttons, Known, Person
+from inbox.domain.pieces import Author, Buttons, Person, Place, SharedContact, Template
+from inbox.domain.state import Known
 from msgkit.contracts.events import (
     ContactAvailability,
+    ContactChanged,
     DeliveryReported,
     MediaSettled,
+    MessageDeleted,
     MessageEchoed,
     MessageEdited,
+    MessageRecalled,
     MessageReceived,
+    ReactionChanged,
 )
 from msgkit.contracts.ids import derived_id, inbound_message_id
 from msgkit.contracts.values import dataclass
-from msgkit.contracts.words import LATE_REFUSAL_RANK, STATE_RANK, MessageKind, MessageState, Status
+from msgkit.contracts.words import LATE_REFUSAL_RANK, STATE_RANK, Direction, MessageKind, MessageState, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,17 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Messenger:
+    """What a decision must know of a kind of messenger; of one that told nothing yet, nothing is refused."""
+
+    reply_window_hours: int | None = None
+    """How long after the client's last message anything but a template may go out; None: always."""
+    has_templates: bool = False
+    tells_reading: bool = False
+    """The client can be told that a message was read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
     """What a decision must know of the channel."""
 
@@ -54,6 +74,7 @@ class Door:
     connected: bool = True
     disabled: bool = False
     """Switched off by an administrator: nothing goes out, whatever comes is still kept."""
+    messenger: Messenger = Messenger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +100,12 @@ class PostReply:
     text: str
     attachments: tuple[Upload, ...] = ()
     buttons: Buttons = ()
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
+    template: Template | None = None
+    """Goes out instead of `text`, which is how it reads then."""
+    is_reaction: bool = False
+    """`text` is a sign to put on the message `reply_to`; empty: to take ours off."""
     reply_to: str | None = None
     seen_n: int | None = None
     force: bool = False
@@ -146,7 +173,18 @@ class DeleteAnswer:
     by: Person
 
 
-Fact = MessageReceived | MessageEchoed | MessageEdited | ContactAvailability | DeliveryReported | MediaSettled
+Fact = (
+    MessageReceived
+    | MessageEchoed
+    | MessageEdited
+    | MessageDeleted
+    | MessageRecalled
+    | ReactionChanged
+    | ContactChanged
+    | ContactAvailability
+    | DeliveryReported
+    | MediaSettled
+)
 Handling = SetStatus | Claim | TakeOver | Assign | Release | ReturnToBot
 """What is done to a chat as a whole."""
 Mending = Retry | Resolve | DeleteAnswer
@@ -205,6 +243,10 @@ def status_key(report: DeliveryReported) -> str:
     return f"status:{report.message_id}:{reported_rank(report):g}"
 
 
+def withdrawn_key(conversation_id: str, provider_id: str) -> str:
+    return f"withdrawn:{conversation_id}:{provider_id}"
+
+
 def media_key(attachment_id: str) -> str:
     return f"media:{attachment_id}"
 
@@ -219,6 +261,12 @@ def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per 
             fingerprint = hashlib.sha256(command.content.model_dump_json().encode()).hexdigest()[:12]
             at_ms = int(command.edited_at.timestamp() * 1000)
             return f"edit:{command.conversation_id}:{command.provider_id}:{at_ms}:{fingerprint}"
+        case MessageDeleted():
+            return withdrawn_key(command.conversation_id, command.provider_id)
+        case ReactionChanged():
+            return f"reacted:{command.event_id}"
+        case ContactChanged():
+            return f"contact:{command.event_id}"
         case ContactAvailability():
             return f"availability:{command.event_id}"
         case DeliveryReported():
@@ -234,13 +282,21 @@ def dedupe_id(command: Command) -> str | None:  # noqa: PLR0911  # one line per 
 def referenced_ids(  # noqa: PLR0911  # one line per command
     state: Known, command: Command
 ) -> tuple[str, ...]:
-    """The messages `decide` must have in hand to decide this command on this version."""
+    """The messages `decide` must have in hand to decide this command on this version.
+
+    One that is found may refer to another: ask again with it in hand.
+    """
     match command:
-        case MessageEdited():
+        case MessageEdited() | MessageRecalled():
             return (inbound_message_id(state.id, command.provider_id),)
+        case MessageDeleted() | ReactionChanged():
+            return _targets(state, command.provider_id)
         case DeliveryReported():
-            return (order_of(command.message_id)[0], *echoes_of(state, command))
-        case MediaSettled() | Retry() | Resolve() | DeleteAnswer():
+            message_id = order_of(command.message_id)[0]
+            return (*_with_what_it_signs(state, message_id), *echoes_of(state, command))
+        case Resolve():
+            return _with_what_it_signs(state, command.message_id)
+        case MediaSettled() | Retry() | DeleteAnswer():
             return (command.message_id,)
         case MessageReceived() if command.reply_to_provider_id is not None:
             return (inbound_message_id(state.id, command.reply_to_provider_id),)
@@ -255,6 +311,21 @@ def referenced_ids(  # noqa: PLR0911  # one line per command
             return ()
 
 
+def _targets(state: Known, provider_id: str) -> tuple[str, ...]:
+    """What a provider's id stands for: an echo may have turned out to be an answer of ours."""
+    id_ = inbound_message_id(state.id, provider_id)
+    message = state.messages.get(id_)
+    return (id_,) if message is None or message.replaced_by is None else (id_, message.replaced_by)
+
+
+def _with_what_it_signs(state: Known, message_id: str) -> tuple[str, ...]:
+    """An answer; of one that is a reaction also the message it is put on."""
+    message = state.messages.get(message_id)
+    if message is None or not message.is_reaction or message.reply_to is None:
+        return (message_id,)
+    return message_id, message.reply_to
+
+
 def echoes_of(state: Known, report: DeliveryReported) -> tuple[str, ...]:
     """What seemed typed elsewhere and is, as this report says, the answer it is about."""
     if not state.elsewhere:
@@ -265,9 +336,21 @@ def echoes_of(state: Known, report: DeliveryReported) -> tuple[str, ...]:
 
 def referenced_provider_ids(fact: Fact) -> tuple[str, ...]:
     """The messenger's ids of what may be answers of ours, which have ids of their own here."""
-    replied = fact.reply_to_provider_id if isinstance(fact, MessageReceived | MessageEchoed) else None
-    found = () if replied is None else (replied,)
-    return (*found, fact.provider_id) if isinstance(fact, MessageEchoed) else found
+    match fact:
+        case MessageReceived():
+            return _unless_none(fact.reply_to_provider_id)
+        case MessageEchoed():
+            return (*_unless_none(fact.reply_to_provider_id), fact.provider_id)
+        case MessageDeleted() | ReactionChanged():
+            return (fact.provider_id,)
+        case MessageRecalled() if fact.direction is Direction.OUT:
+            return (fact.provider_id,)
+        case _:
+            return ()
+
+
+def _unless_none(provider_id: str | None) -> tuple[str, ...]:
+    return () if provider_id is None else (provider_id,)
 
 
 def is_behind(state: Known, fact: Fact) -> bool:
@@ -308,10 +391,20 @@ def touched_ids(events: Iterable[Event]) -> tuple[set[str], set[str]]:
             changed.add(event.message_id)
             if isinstance(event, EchoReplaced):
                 changed.add(event.ordered_id)
+            elif isinstance(event, Reacted) and event.carrier_id is not None:
+                changed.add(event.carrier_id)
     return created, changed - created
 
 
-_MAKES_A_MESSAGE: Final = (MessageCame, AnswerOrdered, AnswerEchoed, NoteWritten, LineWritten, ContactBlocked)
+_MAKES_A_MESSAGE: Final = (
+    MessageCame,
+    AnswerOrdered,
+    AnswerEchoed,
+    NoteWritten,
+    LineWritten,
+    ContactBlocked,
+    Recalled,
+)
 _CHANGES_A_MESSAGE: Final = (
     Edited,
     DeliveryChanged,
@@ -320,4 +413,7 @@ _CHANGES_A_MESSAGE: Final = (
     AnswerDeleted,
     FateDecided,
     EchoReplaced,
+    Withdrawn,
+    Reacted,
+    FilesRecalled,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inbox.domain import answers, arrivals, echoes, handling
+from inbox.domain import answers, arrivals, cards, echoes, handling, history, signs
 from inbox.domain.commands import (
     Command,
     Decision,
@@ -16,15 +16,19 @@ from inbox.domain.commands import (
 from inbox.domain.state import Known
 from msgkit.contracts.events import (
     ContactAvailability,
+    ContactChanged,
     DeliveryReported,
     MediaSettled,
+    MessageDeleted,
     MessageEchoed,
     MessageEdited,
+    MessageRecalled,
     MessageReceived,
+    ReactionChanged,
 )
 
 
-def decide(  # noqa: PLR0911  # one line per command
+def decide(  # noqa: PLR0911, PLR0912  # one line per command
     state: Known, command: Command, moment: Moment, door: Door
 ) -> Decision:
     """What follows from a command on this version of the conversation.
@@ -43,6 +47,14 @@ def decide(  # noqa: PLR0911  # one line per command
             return echoes.echo(state, command, moment)
         case MessageEdited():
             return arrivals.edit(state, command)
+        case MessageDeleted():
+            return arrivals.withdraw(state, command)
+        case MessageRecalled():
+            return history.recall(state, command, moment)
+        case ReactionChanged():
+            return signs.react(state, command)
+        case ContactChanged():
+            return cards.change_card(state, command, moment)
         case ContactAvailability():
             return arrivals.availability(state, command, moment)
         case DeliveryReported():
@@ -52,9 +64,9 @@ def decide(  # noqa: PLR0911  # one line per command
         case PostReply():
             return answers.post_reply(state, command, moment, door)
         case Retry():
-            return answers.retry(state, command, door)
+            return answers.retry(state, command, moment, door)
         case Resolve():
-            return answers.resolve(state, command, door)
+            return answers.resolve(state, command, moment, door)
         case DeleteAnswer():
             return answers.delete_answer(state, command)
         case _:

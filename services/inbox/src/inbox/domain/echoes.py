@@ -5,18 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from inbox.domain.bodies import early_edits, to_body, to_card
+from inbox.domain.aftermath import ELSEWHERE
+from inbox.domain.bodies import early_changes, to_body, to_card
 from inbox.domain.commands import NOTHING, Decision, Moment, came_key
 from inbox.domain.events import AnswerEchoed, EchoParked, Event, TakenOver
+from inbox.domain.history import gives_way
+from inbox.domain.pieces import Author, Button
 from inbox.domain.places import LATE_AFTER, inbound_position, line, open_request, quoted, to_ms
-from inbox.domain.state import Author, Button, Known, ParkedEcho
+from inbox.domain.state import Known, ParkedEcho
 from msgkit.contracts.events import MessageEchoed
 from msgkit.contracts.ids import inbound_message_id
 from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import AuthorKind, Handler
 
-ELSEWHERE: Final = Author(AuthorKind.OPERATOR, None, "З месенджера")
-"""Who typed in the messenger's own app: a person of ours, nobody knows which."""
 ELSEWHERE_LINE: Final = "Замість бота відповідає людина в месенджері"
 _BOT: Final = Author(AuthorKind.BOT)
 
@@ -35,7 +36,7 @@ def echo(state: Known, command: MessageEchoed, moment: Moment) -> Decision:
     find a chat in which nothing was said, and only people open requests.
     """
     message_id = inbound_message_id(state.id, command.provider_id)
-    if message_id in state.messages or _is_ordered(state, command.provider_id):
+    if not gives_way(state.messages.get(message_id)) or _is_ordered(state, command.provider_id):
         return NOTHING
     key = came_key(state.id, command.provider_id)
     is_bot = command.author_kind is AuthorKind.BOT
@@ -86,13 +87,15 @@ def echo(state: Known, command: MessageEchoed, moment: Moment) -> Decision:
             quote=quote,
         )
     )
-    events += early_edits(state, command.provider_id, message_id, body)
+    events += early_changes(state, command.provider_id, message_id, body)
     return tuple(events)
 
 
 def _is_ordered(state: Known, provider_id: str) -> bool:
     """Whether it is an answer of ours whose report came before its echo."""
-    return any(provider_id in message.provider_ids for message in state.messages.values())
+    return any(
+        provider_id in message.provider_ids and not message.is_recalled for message in state.messages.values()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +139,5 @@ def parked_echoes(state: Known, moment: Moment, n: int) -> Waiting:
                 quote=parked.quote,
             )
         )
-        events += early_edits(state, parked.provider_id, message_id, parked.body)
+        events += early_changes(state, parked.provider_id, message_id, parked.body)
     return Waiting(tuple(events), n, pos_at)

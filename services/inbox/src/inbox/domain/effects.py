@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from inbox.domain import changes
+from inbox.domain import aftermath, changes, drafting
 from inbox.domain.commands import Moment
 from inbox.domain.events import (
     AnswerDeleted,
@@ -20,10 +20,12 @@ from inbox.domain.events import (
     AnswerReordered,
     Assigned,
     AttachmentSettled,
+    CardChanged,
     Claimed,
     Commit,
     ContactBlocked,
     ContactReturned,
+    DeletionParked,
     DeliveryChanged,
     EchoParked,
     EchoReplaced,
@@ -31,26 +33,22 @@ from inbox.domain.events import (
     EditParked,
     Event,
     FateDecided,
+    FilesRecalled,
     LineWritten,
     MessageCame,
     NoteWritten,
+    Reacted,
+    Recalled,
     Released,
     RequestOpened,
     ReturnedToBot,
     SendsCancelled,
     StatusSet,
     TakenOver,
+    Withdrawn,
 )
-from inbox.domain.state import (
-    Arrival,
-    Author,
-    Draft,
-    Elsewhere,
-    Episode,
-    Message,
-    Person,
-    State,
-)
+from inbox.domain.pieces import Author, Person
+from inbox.domain.state import Arrival, Draft, Elsewhere, Episode, Message, State
 from msgkit.contracts.words import (
     AuthorKind,
     Direction,
@@ -132,15 +130,15 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
         late=event.late,
         pressed=event.pressed,
     )
-    _forget_parked(draft, event.provider_id)
+    drafting.forget_parked(draft, event.provider_id)
     draft.contact = event.contact
     if draft.status is Status.WAITING:
         draft.status = Status.OPEN
     if not draft.blocked:
-        draft.availability_at = _later(draft.availability_at, event.provider_time)
+        draft.availability_at = drafting.later(draft.availability_at, event.provider_time)
     draft.in_seq = in_seq
     draft.arrivals = _with_arrival(draft.arrivals, event)
-    _add(draft, message, moment)
+    drafting.add(draft, message, moment)
 
 
 def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Arrival, ...]:
@@ -149,11 +147,20 @@ def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Ar
         return (arrival,)
     since = event.provider_time - timedelta(seconds=2)
     recent = [one for one in arrivals[1 - RECENT_ARRIVALS :] if one.provider_time >= since]
+    if len(arrivals) >= RECENT_ARRIVALS and arrivals[0].provider_time > since:
+        # Old messages that come late must not push out the newest: the reply window counts from it.
+        newest = max(arrivals, key=_provider_time)
+        if newest not in recent:
+            recent[0] = newest
     return (*recent, arrival)
 
 
+def _provider_time(arrival: Arrival) -> datetime:
+    return arrival.provider_time
+
+
 def _on_edited(draft: Draft, event: Edited, moment: Moment) -> None:
-    _change(draft, changes.edited(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.edited(draft.messages[event.message_id], event, moment))
 
 
 def _on_edit_parked(draft: Draft, event: EditParked, _moment: Moment) -> None:
@@ -169,7 +176,7 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         pos_at=event.pos_at,
         direction=Direction.OUT,
         author=event.author,
-        body=changes.own_body(event.text, event.attachments),
+        body=changes.own_body(event.text, event.attachments, event.place, event.shared_contact),
         state=MessageState.QUEUED,
     )
     message = replace(
@@ -180,10 +187,16 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         quote=event.quote,
         reply_to_provider_id=event.reply_to_provider_id,
         buttons=event.buttons,
+        template=event.template,
+        is_reaction=event.is_reaction,
     )
-    _add(draft, message, moment)
     draft.out_seq = event.out_seq
     draft.ours_pos_at = event.pos_at
+    if event.is_reaction:
+        # No answer: who has the chat, what is unread and the row stay as they are.
+        drafting.add_quietly(draft, message)
+        return
+    drafting.add(draft, message, moment)
     _note_author(draft, event.author.id, event.n)
     if event.author.kind is not AuthorKind.OPERATOR:
         draft.bot_queued = (*draft.bot_queued, message.id)
@@ -215,12 +228,12 @@ def _on_answer_echoed(draft: Draft, event: AnswerEchoed, moment: Moment) -> None
         quote=event.quote,
         buttons=event.buttons,
     )
-    _forget_parked(draft, event.provider_id)
+    drafting.forget_parked(draft, event.provider_id)
     if draft.contact is None:
         # What the client's own messages say of them is better.
         draft.contact = event.contact
-    _add(draft, message, moment)
-    draft.ours_pos_at = _later(draft.ours_pos_at, event.pos_at)
+    drafting.add(draft, message, moment)
+    draft.ours_pos_at = drafting.later(draft.ours_pos_at, event.pos_at)
     if event.author.kind is not AuthorKind.OPERATOR:
         return
     draft.elsewhere = (*draft.elsewhere, Elsewhere(event.message_id, event.n))[-KNOWN_ELSEWHERE:]
@@ -233,6 +246,8 @@ def _on_echo_replaced(draft: Draft, event: EchoReplaced, moment: Moment) -> None
     echo, ordered = draft.messages[event.message_id], draft.messages[event.ordered_id]
     draft.elsewhere = tuple(one for one in draft.elsewhere if one.message_id != echo.id)
     draft.messages[echo.id] = changes.replaced(echo, ordered, moment)
+    ordered = changes.heir(ordered, echo, moment)
+    drafting.change(draft, ordered)
     if draft.last_message is not None and draft.last_message.id == echo.id:
         draft.last_message = changes.last_line(ordered)
 
@@ -258,22 +273,14 @@ def _note_reply(draft: Draft, moment: Moment) -> None:
     draft.handler = Handler.OPERATOR
 
 
-def _forget_parked(draft: Draft, provider_id: str) -> None:
-    """What waited for this message has found it."""
-    if draft.parked_edits:
-        draft.parked_edits = tuple(edit for edit in draft.parked_edits if edit.provider_id != provider_id)
-    if draft.parked_echoes:
-        draft.parked_echoes = tuple(one for one in draft.parked_echoes if one.provider_id != provider_id)
-
-
 def _on_answer_reordered(draft: Draft, event: AnswerReordered, moment: Moment) -> None:
     draft.out_seq = event.out_seq
-    _change(draft, changes.reordered(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.reordered(draft.messages[event.message_id], event, moment))
 
 
 def _on_answer_deleted(draft: Draft, event: AnswerDeleted, moment: Moment) -> None:
     _is_not_queued(draft, event.message_id)
-    _change(draft, changes.deleted(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.deleted(draft.messages[event.message_id], event, moment))
 
 
 def _on_sends_cancelled(_draft: Draft, _event: SendsCancelled, _moment: Moment) -> None:
@@ -292,23 +299,23 @@ def _on_note_written(draft: Draft, event: NoteWritten, moment: Moment) -> None:
         body=changes.own_body(event.text, event.attachments),
         state=MessageState.DELIVERED,
     )
-    _add(draft, replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash), moment)
+    drafting.add(
+        draft, replace(message, client_msg_id=event.client_msg_id, body_hash=event.body_hash), moment
+    )
 
 
 def _on_line_written(draft: Draft, event: LineWritten, moment: Moment) -> None:
     message = changes.system_message(draft, event, moment)
     if event.is_in_row:
-        _add(draft, message, moment)
+        drafting.add(draft, message, moment)
         return
     # The row goes on showing the last thing said: who has the chat and where it stands is in it anyway.
-    draft.n = event.n
-    draft.last_pos_at = _later(draft.last_pos_at, event.pos_at)
-    draft.messages[event.message_id] = message
+    drafting.add_quietly(draft, message)
 
 
 def _on_delivery_changed(draft: Draft, event: DeliveryChanged, moment: Moment) -> None:
     _is_not_queued(draft, event.message_id)
-    _change(draft, changes.reported(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.reported(draft.messages[event.message_id], event, moment))
 
 
 def _is_not_queued(draft: Draft, message_id: str) -> None:
@@ -317,22 +324,22 @@ def _is_not_queued(draft: Draft, message_id: str) -> None:
 
 
 def _on_fate_decided(draft: Draft, event: FateDecided, moment: Moment) -> None:
-    _change(draft, changes.fated(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.fated(draft.messages[event.message_id], event, moment))
 
 
 def _on_attachment_settled(draft: Draft, event: AttachmentSettled, moment: Moment) -> None:
-    _change(draft, changes.settled(draft.messages[event.message_id], event, moment))
+    drafting.change(draft, changes.settled(draft.messages[event.message_id], event, moment))
 
 
 def _on_contact_blocked(draft: Draft, event: ContactBlocked, moment: Moment) -> None:
-    _add(draft, changes.system_message(draft, event, moment), moment)
+    drafting.add(draft, changes.system_message(draft, event, moment), moment)
     draft.blocked = True
-    draft.availability_at = _later(draft.availability_at, event.happened_at)
+    draft.availability_at = drafting.later(draft.availability_at, event.happened_at)
 
 
 def _on_contact_returned(draft: Draft, event: ContactReturned, _moment: Moment) -> None:
     draft.blocked = False
-    draft.availability_at = _later(draft.availability_at, event.happened_at)
+    draft.availability_at = drafting.later(draft.availability_at, event.happened_at)
 
 
 def _on_taken_over(draft: Draft, event: TakenOver, moment: Moment) -> None:
@@ -377,6 +384,12 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     MessageCame: _on_message_came,
     Edited: _on_edited,
     EditParked: _on_edit_parked,
+    Withdrawn: aftermath.on_withdrawn,
+    DeletionParked: aftermath.on_deletion_parked,
+    Reacted: aftermath.on_reacted,
+    Recalled: aftermath.on_recalled,
+    FilesRecalled: aftermath.on_files_recalled,
+    CardChanged: aftermath.on_card_changed,
     AnswerOrdered: _on_answer_ordered,
     AnswerEchoed: _on_answer_echoed,
     EchoReplaced: _on_echo_replaced,
@@ -398,22 +411,3 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     ReturnedToBot: _on_returned_to_bot,
     StatusSet: _on_status_set,
 }
-
-
-def _add(draft: Draft, message: Message, moment: Moment) -> None:
-    draft.n = message.n
-    draft.last_message = changes.last_line(message)
-    draft.activity_at = moment.at
-    draft.last_pos_at = _later(draft.last_pos_at, message.pos_at)
-    draft.messages[message.id] = message
-
-
-def _change(draft: Draft, message: Message) -> None:
-    """Keep a message as it is now; one that had the change already may still be news to the row."""
-    if draft.last_message is not None and draft.last_message.id == message.id:
-        draft.last_message = changes.last_line(message)
-    draft.messages[message.id] = message
-
-
-def _later(one: datetime | None, other: datetime) -> datetime:
-    return other if one is None or other > one else one

@@ -7,21 +7,24 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from inbox.domain.state import (
+from inbox.domain.pieces import (
     Attachment,
     Author,
     Body,
     Buttons,
     ContactCard,
     Fault,
-    ParkedEcho,
-    ParkedEdit,
     Person,
+    Place,
     Press,
     Quoted,
+    SharedContact,
+    Sign,
+    Template,
 )
+from inbox.domain.state import ParkedDeletion, ParkedEcho, ParkedEdit
 from msgkit.contracts.values import dataclass
-from msgkit.contracts.words import AuthorKind, Handler, MessageState, Status
+from msgkit.contracts.words import AuthorKind, Direction, Handler, MessageState, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class RequestOpened:
     request_id: str
     number: int
     handler: Handler
+    why: Literal["standby"] | None = None
+    """Why it is not the bot's although the bot is on: another party of the messenger holds the thread."""
     type: Literal["request.opened"] = "request.opened"
 
 
@@ -85,6 +90,72 @@ class EditParked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A message was taken back by its author: the client, or one of ours in the messenger's own app."""
+
+    dedupe_id: str
+    message_id: str
+    withdrawn_at: datetime
+    type: Literal["message.withdrawn"] = "message.withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletionParked:
+    dedupe_id: str
+    deletion: ParkedDeletion
+    type: Literal["deletion.parked"] = "deletion.parked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reacted:
+    """A sign was put on a message, or taken off; the newest of each side counts."""
+
+    dedupe_id: str
+    message_id: str
+    sign: Sign
+    carrier_id: str | None = None
+    """The answer of ours that was this sign: it is seen at `message_id` from now on."""
+    is_undone: bool = False
+    """The messenger took it and refused it later: the carrier is to be seen again, as failed."""
+    type: Literal["message.reacted"] = "message.reacted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """A message of the time before the account was connected; it stands at the messenger's time."""
+
+    dedupe_id: str
+    message_id: str
+    n: int
+    contact: ContactCard
+    provider_id: str
+    provider_time: datetime
+    direction: Literal[Direction.IN, Direction.OUT]
+    body: Body
+    state: MessageState
+    type: Literal["message.recalled"] = "message.recalled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesRecalled:
+    """The files of a message from the history, told after it."""
+
+    dedupe_id: str
+    message_id: str
+    body: Body
+    type: Literal["files.recalled"] = "files.recalled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardChanged:
+    """What is known of the contact changed without a message of theirs."""
+
+    dedupe_id: str
+    contact: ContactCard
+    type: Literal["contact.changed"] = "contact.changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOrdered:
     dedupe_id: str
     message_id: str
@@ -101,6 +172,10 @@ class AnswerOrdered:
     reply_to_provider_id: str | None
     attachments: tuple[Attachment, ...] = ()
     buttons: Buttons = ()
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
+    template: Template | None = None
+    is_reaction: bool = False
     type: Literal["answer.ordered"] = "answer.ordered"
 
 
@@ -159,6 +234,10 @@ class AnswerReordered:
     reply_to_provider_id: str | None
     attachments: tuple[Attachment, ...]
     buttons: Buttons = ()
+    place: Place | None = None
+    shared_contact: SharedContact | None = None
+    template: Template | None = None
+    is_reaction: bool = False
     type: Literal["answer.reordered"] = "answer.reordered"
 
 
@@ -272,6 +351,8 @@ class TakenOver:
     by: Person | None
     """None: somebody who answered in the messenger's own app."""
     cancelled: tuple[str, ...]
+    why: Literal["standby"] | None = None
+    """Nobody of ours did: another party of the messenger holds the thread."""
     type: Literal["dialogue.taken_over"] = "dialogue.taken_over"
 
 
@@ -317,6 +398,12 @@ Event = Annotated[
     | MessageCame
     | Edited
     | EditParked
+    | Withdrawn
+    | DeletionParked
+    | Reacted
+    | Recalled
+    | FilesRecalled
+    | CardChanged
     | AnswerOrdered
     | AnswerEchoed
     | EchoReplaced

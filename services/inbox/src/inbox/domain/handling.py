@@ -23,8 +23,9 @@ from inbox.domain.commands import (
     TakeOver,
 )
 from inbox.domain.events import Assigned, Claimed, Event, Released, ReturnedToBot, StatusSet, TakenOver
+from inbox.domain.pieces import Person
 from inbox.domain.places import line
-from inbox.domain.state import Known, Person
+from inbox.domain.state import Known
 from msgkit.contracts.words import Handler, Status
 
 STATUS_LINES: Final[dict[Status, str]] = {

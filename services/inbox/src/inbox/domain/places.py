@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from inbox.domain.changes import DELETED_LINE
 from inbox.domain.commands import Moment
 from inbox.domain.events import ContactBlocked, LineWritten, RequestOpened
-from inbox.domain.state import Known, Message, Quoted
+from inbox.domain.pieces import Quoted
+from inbox.domain.state import Known, Message
 from msgkit.contracts.ids import derived_id, inbound_message_id
 from msgkit.contracts.words import Handler, MessageKind
 
@@ -92,6 +94,8 @@ def quoted(state: Known, provider_id: str | None) -> tuple[str | None, Quoted | 
 
 def quote_of(message: Message) -> Quoted:
     body = message.body
+    if message.is_gone:
+        return Quoted(DELETED_LINE, message.author.name or "")
     return Quoted(body.text[:200] or KIND_WORDS.get(body.kind, ""), message.author.name or "")
 
 

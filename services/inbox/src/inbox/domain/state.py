@@ -5,149 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import TypeAdapter
 
+from inbox.domain.pieces import (
+    Author,
+    Body,
+    Buttons,
+    ContactCard,
+    Fault,
+    Person,
+    Press,
+    Quoted,
+    Sign,
+    Template,
+    Version,
+)
 from msgkit.contracts.values import dataclass
 from msgkit.contracts.words import (
     LATE_REFUSAL_RANK,
     STATE_RANK,
-    AttachmentState,
     AuthorKind,
     Box,
     Direction,
-    FailureCode,
     Handler,
     MessageKind,
     MessageState,
     Status,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContactCard:
-    key: str
-    name: str
-    username: str | None
-    phone: str | None
-    language: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    kind: AuthorKind
-    id: str | None = None
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file of a message; `ref` is what its connector needs to fetch it, or the upload it was.
-
-    `key` and `thumb_key` are its places in the object store, `lost` is why it cannot be had any more.
-    """
-
-    id: str
-    ref: str
-    kind: MessageKind
-    name: str | None
-    mime: str | None
-    size: int | None
-    width: int | None
-    height: int | None
-    duration_s: float | None
-    state: AttachmentState = AttachmentState.PENDING
-    key: str | None = None
-    thumb_key: str | None = None
-    lost: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A point on the map; degrees, WGS 84."""
-
-    latitude: float
-    longitude: float
-    title: str | None
-    address: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SharedContact:
-    """A contact card inside a message; `is_own`: the messenger proves that it is the sender's number."""
-
-    name: str
-    phone: str | None
-    is_own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Press:
-    """The button of ours the client pressed, and the provider's id of the message it stood under."""
-
-    value: str
-    message_provider_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """A button under a message of ours; `value` is what its action needs: an address, a callback's data."""
-
-    text: str
-    action: Literal["reply", "callback", "url", "share_phone", "share_location"]
-    value: str
-
-
-Buttons = tuple[tuple[Button, ...], ...]
-"""Rows of buttons."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    kind: str
-    offset: int
-    length: int
-    url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What a message says."""
-
-    kind: MessageKind
-    text: str
-    entities: tuple[Entity, ...] = ()
-    attachments: tuple[Attachment, ...] = ()
-    unsupported: str | None = None
-    place: Place | None = None
-    shared_contact: SharedContact | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What a message said before, and since when."""
-
-    text: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    text: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    code: FailureCode
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +75,24 @@ class Message:
     refused: tuple[int, ...] = ()
     """The attempts the messenger took and refused later: only the client's own device proves that wrong."""
     replaced_by: str | None = None
-    """Of an echo: the answer of ours it turned out to be. Kept, as numbers have no gap; shown nowhere."""
+    """Of an echo: the answer of ours it turned out to be. Of a reaction that went out: what carries it.
+
+    Kept, as numbers have no gap; shown nowhere.
+    """
+    template: Template | None = None
+    """Of an answer: what went out instead of its words."""
+    is_reaction: bool = False
+    """An answer that is only a sign on the message `reply_to`; it counts as no answer."""
+    is_recalled: bool = False
+    """From the messenger's history: it counts as nothing, and gives way if it comes as news after all."""
+    signs: tuple[Sign, ...] = ()
+    withdrawn_at: datetime | None = None
+    """Taken back by its author: what it said is in the log only, and nothing changes it any more."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its place is shown without what it said."""
+        return self.deleted_at is not None or self.withdrawn_at is not None
 
     @property
     def rank(self) -> float:
@@ -236,6 +139,14 @@ class ParkedEdit:
     provider_id: str
     edited_at: datetime
     body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedDeletion:
+    """A message that was taken back before it came."""
+
+    provider_id: str
+    withdrawn_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +206,7 @@ class State:
     arrivals: tuple[Arrival, ...] = ()
     parked_edits: tuple[ParkedEdit, ...] = ()
     parked_echoes: tuple[ParkedEcho, ...] = ()
+    parked_deletions: tuple[ParkedDeletion, ...] = ()
     messages: Mapping[str, Message] = field(default_factory=dict)
 
     @property
@@ -378,6 +290,7 @@ class Draft:
         self.arrivals = state.arrivals
         self.parked_edits = state.parked_edits
         self.parked_echoes = state.parked_echoes
+        self.parked_deletions = state.parked_deletions
         self.messages = dict(state.messages)
 
     def state(self) -> State:
@@ -412,6 +325,7 @@ class Draft:
             arrivals=self.arrivals,
             parked_edits=self.parked_edits,
             parked_echoes=self.parked_echoes,
+            parked_deletions=self.parked_deletions,
             messages=self.messages,
         )
 

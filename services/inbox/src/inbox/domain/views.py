@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from inbox.domain.state import Attachment, Button, Message, Place, SharedContact, State
+from inbox.domain.pieces import Attachment, Button, Place, SharedContact
+from inbox.domain.state import Message, State
+from inbox.domain.windows import Window
 from msgkit.contracts.words import AttachmentState
 
 View = dict[str, Any]
@@ -26,7 +28,7 @@ LOST_TEXTS: Final[dict[str, str]] = {
 
 def message_view(message: Message) -> View:
     """A MessageView as plain values."""
-    body, is_there = message.body, message.deleted_at is None and message.replaced_by is None
+    body, is_there = message.body, not message.is_gone and message.replaced_by is None
     return {
         "id": message.id,
         "n": message.n,
@@ -42,8 +44,10 @@ def message_view(message: Message) -> View:
         "attachments": [_attachment_view(one) for one in body.attachments]
         if body.attachments and is_there
         else [],
-        "place": None if body.place is None else _place_view(body.place),
-        "shared_contact": None if body.shared_contact is None else _shared_view(body.shared_contact),
+        "place": _place_view(body.place) if body.place is not None and is_there else None,
+        "shared_contact": _shared_view(body.shared_contact)
+        if body.shared_contact is not None and is_there
+        else None,
         "buttons": [[_button_view(button) for button in row] for row in message.buttons]
         if message.buttons and is_there
         else [],
@@ -53,7 +57,9 @@ def message_view(message: Message) -> View:
         "quote": None
         if message.quote is None
         else {"text": message.quote.text, "author": message.quote.author},
-        "reactions": [],
+        "reactions": [sign.emoji for sign in message.signs if sign.emoji is not None]
+        if message.signs
+        else [],
         "provider_id": message.provider_ids[0] if message.provider_ids else None,
         "provider_time": message.provider_time,
         "created_at": message.created_at,
@@ -108,8 +114,14 @@ def _attachment_view(attachment: Attachment) -> View:
     }
 
 
-def row_view(state: State, channel_title: str) -> View:
-    """A ConversationRow as plain values; only of a conversation with messages."""
+def row_view(state: State, channel_title: str, window: Window | None = None) -> View:
+    """A ConversationRow as plain values; only of a conversation with messages.
+
+    Args:
+        window: whether an answer may go out at the moment of the view; None: no window of the messenger.
+    """
+    if window is None:
+        window = Window(open=not state.blocked, code="bot_blocked" if state.blocked else None)
     contact, request, last = state.contact, state.request, state.last_message
     name = "" if contact is None else contact.name
     assignee = state.assignee
@@ -153,11 +165,7 @@ def row_view(state: State, channel_title: str) -> View:
         "activity_at": state.activity_at,
         "in_seq": state.in_seq,
         "answered_seq": state.answered_seq,
-        "window": {
-            "open": not state.blocked,
-            "until": None,
-            "code": "bot_blocked" if state.blocked else None,
-        },
+        "window": {"open": window.open, "until": window.until, "code": window.code},
         "rev": state.v,
     }
 

@@ -1,0 +1,1 @@
+"""WhatsApp by number, through the Cloud API: webhooks in, answers out."""

@@ -24,10 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what stays together when tests run side by side (`--dist loadgroup`).
 
     All on the one system do, so that it is started once; else the tests of a file, for their servers.
-    What is marked `alone` brings its own and goes test by test.
+    A fault test has a system of its own, which it ruins: these go one by one.
     """
     for item in items:
-        if item.get_closest_marker("alone") is None:
+        if item.get_closest_marker("chaos") is None:
             shares_system = "system" in getattr(item, "fixturenames", ())
             group = "system" if shares_system else item.nodeid.partition("::")[0]
             item.add_marker(pytest.mark.xdist_group(group))

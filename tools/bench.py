@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ CONVERSATIONS = 100
 PAIRS = 3
 E2E_RATES = ((200, 20), (500, 60))
 """(messages per second, seconds)."""
+_ORIGIN = datetime.now(UTC) - timedelta(hours=12)
+_BETWEEN_MESSAGES = timedelta(seconds=3)
+"""Nobody writes two messages in one second, so nor do the clients whose backlog inbox works off."""
 _ASK_EVERY_S = 0.8
 """Between two looks at a service's metrics: each costs it as much as forty messages."""
 FACTS_READER = Queue(
@@ -336,9 +339,10 @@ async def fill(system: System, messages: int, generation: int) -> None:
     """Put messages of CONVERSATIONS conversations into the partitions."""
     publisher = Publisher(system.rabbitmq.url, "bench")
     channel = system.channels["salon"]["id"]
-    now = datetime.now(UTC)
     batch: list[Outgoing] = []
     for number in range(messages):
+        turn = generation * (messages // CONVERSATIONS + 1) + number // CONVERSATIONS
+        sent_at = _ORIGIN + turn * _BETWEEN_MESSAGES
         contact = str(500_000_000 + number % CONVERSATIONS)
         conversation = conversation_id(channel, contact)
         provider_id = f"{generation}-{number}"
@@ -348,14 +352,14 @@ async def fill(system: System, messages: int, generation: int) -> None:
             "tenant_id": "salon",
             "channel_id": channel,
             "channel_kind": "telegram_bot",
-            "recorded_at": now.isoformat(),
+            "recorded_at": (sent_at + timedelta(milliseconds=200)).isoformat(),
             "conversation_id": conversation,
             "webhook_id": new_id(),
             "raw": json.dumps({"update_id": number, "message": {"text": "Добрий день" * 5}}),
             "contact": {"key": contact, "name": "Олена", "username": None, "phone": None, "language": "uk"},
             "provider_id": provider_id,
             "provider_seq": generation * messages + number,
-            "sent_at": now.isoformat(),
+            "sent_at": sent_at.isoformat(),
             "content": {
                 "kind": "text",
                 "text": f"Добрий день, чи є вільний час завтра о 15:00? {number}",

@@ -44,30 +44,14 @@ def test_the_thread_in_a_real_browser(context: BrowserContext, system: System, c
     client.do("messages", text=f"Дякую {client.id}")
     page.get_by_test_id("message").filter(has_text=f"Дякую {client.id}").wait_for()
     expect(page.get_by_test_id("message")).to_have_count(3)
-    assert person.complaints == []
-    keep_picture(page, "window")
 
-
-def test_markup_of_a_client_stays_text(context: BrowserContext, system: System, client: ClientPhone) -> None:
-    page, person = open_window(context, system, "olena")
+    # What a client writes is text, whatever it looks like.
     hostile = f"<img src=x onerror=alert(1)> {client.id}"
     client.do("messages", text=hostile)
-    page.get_by_test_id("chat-row").filter(has_text=client.id).click()
     page.get_by_test_id("message").filter(has_text=hostile).wait_for()
     assert page.locator("img[src='x']").count() == 0
     assert person.complaints == []
-
-
-def test_a_blocked_bot_replaces_the_composer(
-    context: BrowserContext, system: System, client: ClientPhone
-) -> None:
-    page, _ = open_window(context, system, "olena")
-    client.do("messages", text=f"бувайте {client.id}")
-    page.get_by_test_id("chat-row").filter(has_text=client.id).click()
-    page.get_by_test_id("composer").wait_for()
-    client.do("block")
-    page.get_by_text("Бот заблоковано користувачем!").last.wait_for()
-    expect(page.get_by_test_id("composer").locator("textarea")).to_have_count(0)
+    keep_picture(page, "window")
 
 
 def test_somebody_without_a_role_is_told_so(context: BrowserContext, system: System) -> None:

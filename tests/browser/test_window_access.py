@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from msgkit.testing.browser import ClientPhone, Operator, accessibility_faults, keep_picture
+from msgkit.testing.browser import (
+    COLOUR_RULES,
+    ClientPhone,
+    Operator,
+    accessibility_faults,
+    in_the_dark,
+    keep_picture,
+)
 from msgkit.testing.system import System
 
 pytestmark = pytest.mark.browser
@@ -19,29 +25,35 @@ AXE = Path(__file__).parents[2] / "services/gateway/web/node_modules/axe-core/ax
 
 
 class Inspection:
-    """Looks at one state after another and tells of all that is wrong at once."""
+    """Looks at one state after another, in the light and for its colours in the dark; tells all at once."""
 
-    def __init__(self, theme: str) -> None:
-        self._theme = theme
+    def __init__(self) -> None:
         self.faults: list[str] = []
 
     def look(self, page: Page, state: str) -> None:
-        self.faults += [f"{state}, {self._theme}: {fault}" for fault in accessibility_faults(page, AXE)]
-        keep_picture(page, f"{state}-{self._theme}")
+        self._note(f"{state}, light", accessibility_faults(page, AXE))
+        keep_picture(page, f"{state}-light")
+        with in_the_dark(page):
+            self.look_at_colours(page, state)
+
+    def look_at_colours(self, page: Page, state: str) -> None:
+        self._note(f"{state}, dark", accessibility_faults(page, AXE, COLOUR_RULES))
+        keep_picture(page, f"{state}-dark")
+
+    def _note(self, where: str, faults: list[str]) -> None:
+        self.faults += [f"{where}: {fault}" for fault in faults]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(
     operator: LogIn,
     context: BrowserContext,
     system: System,
     client: ClientPhone,
     whatsapp_client: ClientPhone,
-    theme: Literal["light", "dark"],
 ) -> None:
-    inspection = Inspection(theme)
+    inspection = Inspection()
     stranger = context.new_page()
-    stranger.emulate_media(color_scheme=theme)
+    stranger.emulate_media(color_scheme="light")
     stranger.goto(system.gateway_url)
     stranger.get_by_test_id("login-form").wait_for()
     inspection.look(stranger, "login")
@@ -49,8 +61,11 @@ def test_axe_finds_nothing(
     olena, ivan = operator("olena"), operator("ivan")
     page = olena.page
     page.get_by_test_id("list-active").wait_for()
-    olena.wear(theme)
     page.get_by_text("Оберіть чат у списку ліворуч").wait_for()
+    # Once as a person puts it on.
+    olena.wear("dark")
+    inspection.look_at_colours(page, "put-on")
+    olena.wear("light")
     inspection.look(page, "nothing-open")
 
     client.do("messages", text=f"Добрий день! Чи є вільний час на завтра? {client.id}")
@@ -87,6 +102,7 @@ def test_axe_finds_nothing(
     page.set_viewport_size({"width": 1440, "height": 900})
     client.do("block")
     page.get_by_test_id("blocked").wait_for()
+    expect(olena.composer).to_have_count(0)
     inspection.look(page, "blocked")
     page.keyboard.press("Control+Slash")
     page.get_by_test_id("keys-help").wait_for()

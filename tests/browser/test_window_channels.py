@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from msgkit.testing.browser import Operator, keep_picture
+from msgkit.testing.browser import ClientPhone, Operator, keep_picture
 from msgkit.testing.connector_voice import ConnectorVoice
 from msgkit.testing.system import SPARE_BOT, System
 
@@ -45,6 +45,22 @@ def test_a_channel_is_connected_switched_and_removed(
     choose("Видалити…")
     page.get_by_role("button", name="Видалити канал").click()
     expect(card).to_have_count(0)
+
+
+def test_a_warning_of_a_channel_that_works_stays_until_a_person_says_it_is_settled(
+    operator: Callable[[str], Operator], system: System, whatsapp_client: ClientPhone
+) -> None:
+    page = operator("olena").page
+    page.get_by_test_id("list-active").wait_for()
+    page.evaluate("location.hash = '#/channels'")
+    card = page.get_by_test_id("channel").filter(has_text=system.whatsapp["title"])
+    expect(card).to_have_attribute("data-state", "working")
+    violated = {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "SCAM"}}
+    whatsapp_client.do("raw", field="account_update", value=violated)
+    expect(card).to_contain_text("порушення правил WhatsApp (SCAM)")
+    expect(card).to_have_attribute("data-state", "working")
+    card.get_by_role("button", name="Підключити знову").click()
+    expect(card).not_to_contain_text("порушення")
 
 
 def test_an_operator_has_no_channels_to_change(operator: Callable[[str], Operator]) -> None:

@@ -52,6 +52,7 @@ def test_a_viber_dialogue_from_its_welcome_to_the_blue_ticks(
 
     phone.do("block")
     expect(page.get_by_test_id("blocked")).to_contain_text("Бот заблоковано користувачем!")
+    expect(olena.composer).to_have_count(0)
     keep_picture(page, "viber-blocked")
     phone.do("unblock")
     page.get_by_test_id("composer").wait_for()

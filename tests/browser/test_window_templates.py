@@ -68,6 +68,17 @@ def test_a_template_goes_out_by_the_keyboard_alone_and_its_answer_opens_the_comp
     olena.composer.press("Enter")
     expect(olena.message("Чекаємо!").get_by_role("img", name="Доставлено")).to_be_visible()
 
+    # Whatever we counted, the messenger's word ends the time to answer, until the client writes.
+    phone.faults({"kind": "fails_later", "client": phone.id, "count": 1, "code": 131047})
+    olena.composer.fill("І ще одне")
+    olena.composer.press("Enter")
+    expect(page.get_by_test_id("failed")).to_contain_text("24 годин")
+    expect(closed).to_contain_text("Зараз сюди можна надіслати лише шаблон.")
+    expect(olena.composer).to_have_count(0)
+    keep_picture(page, "time-ended-by-the-messenger")
+    phone.do("messages", text=f"я тут {phone.id}")
+    expect(olena.composer).to_be_visible()
+
 
 def test_the_composer_turns_by_itself_when_the_time_ends_and_keeps_the_draft(
     context: BrowserContext, system: System, whatsapp_client: ClientPhone

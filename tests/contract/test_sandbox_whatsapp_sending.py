@@ -10,6 +10,8 @@ import pytest
 from viber_playground import eventually, shape
 from whatsapp_playground import CHANNEL, COEX_TOKEN, NUMBER, TOKEN, WABA, Json, Stage
 
+from sandbox.whatsapp.templates import Template, created, filled
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -298,6 +300,19 @@ async def test_a_template_is_filled_in_and_answered(open_chat: Stage) -> None:
              "components": [{"type": "body", "parameters": parameters}]}  # fmt: skip
     await open_chat.sent(type="template", template=named)
     assert (await _last(open_chat))["text"] == "Замовлення A-17 готове, Олено."
+
+
+def test_numbered_places_are_filled_by_their_number() -> None:
+    templates: list[Template] = []
+    body: Json = {"type": "BODY", "text": "Чекаємо {{2}}, {{1}}."}
+    created(templates, {"name": "turned", "language": "uk", "category": "UTILITY", "components": [body]})
+    values = [{"type": "text", "text": "Олено"}, {"type": "text", "text": "завтра"}]
+    call: Json = {
+        "name": "turned",
+        "language": {"code": "uk"},
+        "components": [{"type": "body", "parameters": values}],
+    }
+    assert filled(templates, call).words["body"] == "Чекаємо завтра, Олено."
 
 
 async def test_a_template_can_ask_for_the_phone(open_chat: Stage) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,8 @@ from msgkit.connector.contract import (
     WebhookRequest,
     send_mark,
 )
-from msgkit.contracts.events import Failure, MessageReceived, SendMessage
+from msgkit.contracts.events import Contact, ContactChanged, Failure, MessageReceived, SendMessage
+from msgkit.contracts.ids import conversation_id, derived_id
 from msgkit.contracts.manifest import Manifest
 from msgkit.contracts.words import FailureCode, MessageState
 
@@ -39,7 +40,10 @@ class MarkedPart(Part):
 
 
 class ChangingConnector(PlainConnector):
-    """Its webhooks say `{"people": [{"ids": […], …}], "messages": […], "receipts": […]}`."""
+    """Its webhooks say `{"people": [{"ids": […], …}], "messages": […], "receipts": […], "names": […]}`.
+
+    `names` is what the owner's address book says: `{"ids": […], "name": …}`.
+    """
 
     def __init__(self, phone: Phone, resolves_unknown_s: float = 30.0) -> None:
         super().__init__(phone)
@@ -47,6 +51,9 @@ class ChangingConnector(PlainConnector):
         self.signals: list[tuple[str, str, str]] = []
         """(what, address, provider id)"""
         self.signal_fault: Exception | None = None
+        self.leave_fault: Exception | None = None
+        self.leavings = 0
+        """How often we tried to take our webhook away."""
 
     @property
     def manifest(self) -> Manifest:
@@ -59,9 +66,15 @@ class ChangingConnector(PlainConnector):
     def parse(self, request: WebhookRequest, account: Account) -> Parsed:
         said = json.loads(request.body)
         return Parsed(
-            events=tuple(_message(one, request, account) for one in said.get("messages", ())),
+            events=(
+                *(_message(one, request, account) for one in said.get("messages", ())),
+                *(_renamed(one, account) for one in said.get("names", ())),
+            ),
             receipts=tuple(_receipt(one) for one in said.get("receipts", ())),
-            people=tuple(_person(one) for one in said.get("people", ())),
+            people=(
+                *(_person(one) for one in said.get("people", ())),
+                *(replace(_person(one), is_known_only=True) for one in said.get("names", ())),
+            ),
         )
 
     def plan(self, message: SendMessage, account: Account) -> Sequence[Part]:
@@ -69,6 +82,12 @@ class ChangingConnector(PlainConnector):
             MarkedPart(part.message_id, part.client, part.text, send_mark(message.message_id, number))
             for number, part in enumerate(super().plan(message, account))
         ]
+
+    async def disconnect(self, account: Account) -> None:
+        self.leavings += 1
+        if self.leave_fault is not None:
+            raise self.leave_fault
+        await super().disconnect(account)
 
     async def mark_read(self, address: str, provider_id: str, account: Account) -> None:
         self._signal("read", address, provider_id, account)
@@ -90,6 +109,25 @@ def moment(second: int) -> datetime:
 
 def _message(said: Mapping[str, Any], request: WebhookRequest, account: Account) -> MessageReceived:
     return _received(said, request, account).model_copy(update={"sent_at": moment(said.get("at", 0))})
+
+
+def _renamed(said: Mapping[str, Any], account: Account) -> ContactChanged:
+    key = said["ids"][0]
+    return ContactChanged(
+        type="contact.changed.v1",
+        event_id=derived_id("renamed", account.channel_id, key, said["name"]),
+        tenant_id=account.tenant_id,
+        channel_id=account.channel_id,
+        channel_kind=account.kind,
+        recorded_at=AT,
+        conversation_id=conversation_id(account.channel_id, key),
+        contact=Contact(key=key, name=said["name"], username=None, phone=None, language=None),
+        webhook_id="",
+        raw="",
+        previous_phone=None,
+        is_new_number=False,
+        happened_at=moment(said.get("at", 0)),
+    )
 
 
 def _person(said: Mapping[str, Any]) -> PersonSeen:

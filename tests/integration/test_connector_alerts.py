@@ -87,11 +87,10 @@ async def test_an_older_alert_has_no_effect_whenever_it_comes(stage: AppStage) -
     await said(stage, alert(RESTRICTED, after_s=10))
     await said(stage, alert(BANNED, after_s=5, off=True), alert(None, after_s=9))
     assert await health(stage) == ("active", True, RESTRICTED)
-    # Of one second the later word counts, and a repeat of the webhook comes to the same.
+    # Of one second the later word counts, and a repeat of the webhook changes nothing, not for a moment.
     for _ in range(2):
         await said(stage, alert(BANNED, after_s=20, off=True), alert(None, after_s=20))
-    await stage.told(lambda event: event.connected and event.problem is None)
-    assert await health(stage) == ("active", True, None)
+        assert await health(stage) == ("active", True, None)
 
 
 async def test_an_alert_of_before_the_activation_is_over(stage: AppStage) -> None:
@@ -146,6 +145,6 @@ async def test_a_replica_that_does_not_own_the_account_tells_it_too(
     async with app_staged(amqp_url, mongo_url, mongo_prefix, watch=False, **NEVER) as other:
         for number, each in enumerate((stage, other)):
             await said(each, alert(f"Обмеження {number}", after_s=number))
-            assert (await stage.told(lambda event: event.problem is not None)).problem == (
-                f"Обмеження {number}"
-            )
+            # The one before may be told twice: the other replica looks round as it starts.
+            while (await stage.told(lambda event: True)).problem != f"Обмеження {number}":
+                pass

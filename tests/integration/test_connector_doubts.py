@@ -17,7 +17,7 @@ from changing_messenger import ChangingConnector, MarkedPart
 from plain_messenger import Part, Phone
 from plain_stage import CHANNEL, TOKEN, Stage, staged, started
 
-from msgkit.connector import send_loop
+from msgkit.connector import send_attempts
 from msgkit.connector.contract import send_mark
 from msgkit.connector.errors import DeliveryUnknown, ProviderUnavailable, Throttled
 from msgkit.contracts.events import DeliveryReported, OrderedTemplate, Place, SendMessage, SharedContact
@@ -247,7 +247,7 @@ async def test_a_pause_of_the_channel_does_not_hold_the_end_of_a_doubt(stage: St
 async def test_a_contact_who_had_enough_waits_alone_and_ever_longer(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send_loop, "CONTACT_THROTTLE_FACTOR", 1.5)
+    monkeypatch.setattr(send_attempts, "CONTACT_THROTTLE_FACTOR", 1.5)
     left = [Throttled(0.1, only_this_contact=True), Throttled(0.1, only_this_contact=True)]
     stage.phone.react = lambda part: left.pop() if part.client == "7" and left else None
     order = await stage.say("досить", client="7")
@@ -318,7 +318,8 @@ async def test_receipts_in_any_order_around_answers_that_come_or_do_not(stage: S
 
 
 async def test_what_is_parked_and_who_is_meant_are_found_by_indexes(stage: Stage) -> None:
-    marked = {"$or": [{"_id": {"$in": ["x"]}}, {"message_id": {"$in": ["y"]}}]}
+    told = {"channel_id": CHANNEL, "provider_id": {"$in": ["x"]}}
+    marked = {"$or": [told, {"message_id": {"$in": ["y"]}}]}
     by_id = {"channel_id": CHANNEL, "provider_ids": "w1", "open": False}
     for collection, wanted in (("parked_statuses", marked), ("sends", by_id)):
         found = await stage.database.command("explain", {"find": collection, "filter": wanted})

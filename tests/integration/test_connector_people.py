@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from changing_messenger import ChangingConnector, moment
-from plain_messenger import Phone
-from plain_stage import CHANNEL, Stage, staged
+from plain_messenger import KIND, Phone
+from plain_stage import CHANNEL, TOKEN, Stage, staged
 
+from msgkit.connector import people as people_module
 from msgkit.connector.contract import Account, Parsed, PersonSeen
-from msgkit.connector.errors import RecipientUnreachable
+from msgkit.connector.errors import ProviderUnavailable, RecipientUnreachable
 from msgkit.connector.people import People
-from msgkit.contracts.events import MessageReceived
+from msgkit.contracts.events import ContactChanged, MessageReceived
 from msgkit.contracts.ids import conversation_id, new_id
 from msgkit.contracts.words import FailureCode, MessageState
+from msgkit.runtime import metrics
 from msgkit.runtime.mongo import Database, Mongo
 from msgkit.testing.servers import VirtualHosts
 
@@ -65,6 +67,20 @@ async def database(mongo_url: str, mongo_prefix: str) -> AsyncIterator[Database]
     await People(mongo.database).prepare()
     yield mongo.database
     mongo.close()
+
+
+@pytest_asyncio.fixture
+async def leaving(
+    amqp_url: str, mongo_url: str, mongo_prefix: str
+) -> AsyncIterator[tuple[Stage, ChangingConnector]]:
+    """Its accounts are looked after all the time."""
+    phone = Phone()
+    connector = ChangingConnector(phone)
+    async with staged(
+        amqp_url, mongo_url, mongo_prefix, phone, connector=connector, has_people=True, health_every_s=0.1
+    ) as stage:
+        await stage.replica.connected()
+        yield stage, connector
 
 
 def seen(*ids: str, retired: tuple[str, ...] = (), at: int = 0) -> PersonSeen:
@@ -172,6 +188,76 @@ async def test_the_newest_word_on_the_address_counts_whenever_it_comes(database:
     for person in (seen(B, P, at=5), seen(B, at=9), seen(B, P, at=7)):
         await people.settle(ACCOUNT, Parsed(people=(person,)))
     assert await people.address_of(CHANNEL, B) == B
+
+
+async def test_a_name_in_the_address_book_of_somebody_who_never_wrote_is_not_remembered(stage: Stage) -> None:
+    counted = {"kind": KIND, "outcome": "counted_nobody_known"}
+    dropped = metrics.REGISTRY.get_sample_value("rozmova_webhook_requests_total", counted) or 0
+    names = [{"ids": [P2], "name": "Марія (фарбування)"}, {"ids": [P], "name": "Олена (брови)", "at": 9}]
+    assert (await stage.replica.post({"names": names})).status_code == 200
+    assert stage.inbound.empty()
+    assert metrics.REGISTRY.get_sample_value("rozmova_webhook_requests_total", counted) == dropped + 2
+    for collection in ("aliases", "contacts"):
+        assert await stage.database[collection].count_documents({}) == 0
+
+    first = await wrote(stage, "добрий день", B, P)
+    before = await stage.database["contacts"].find_one({"_id": first.conversation_id})
+    assert (await stage.replica.post({"names": names})).status_code == 200
+    renamed = await asyncio.wait_for(stage.inbound.get(), 10)
+    assert isinstance(renamed, ContactChanged)
+    assert (renamed.contact.key, renamed.conversation_id) == (B, first.conversation_id)
+    assert renamed.contact.name == "Олена (брови)"
+    assert stage.inbound.empty()
+    assert await stage.database["contacts"].find({}).to_list(None) == [before], (
+        "the owner's word is no address"
+    )
+
+
+async def test_a_message_is_not_dropped_for_the_address_book_beside_it(stage: Stage) -> None:
+    body = {
+        "names": [{"ids": [P], "name": "Олена", "at": 99}],
+        "people": [{"ids": [P], "at": 9}],
+        "messages": [{"client": P, "id": "w.1", "text": "1", "at": 3}],
+    }
+    assert (await stage.replica.post(body)).status_code == 200
+    kinds = {(await asyncio.wait_for(stage.inbound.get(), 10)).type for _ in range(2)}
+    assert kinds == {"message.received.v1", "contact.changed.v1"}
+
+
+async def nobody_is_left(stage: Stage) -> None:
+    async with asyncio.timeout(15):
+        while any([await stage.database[name].count_documents({}) for name in ("aliases", "contacts")]):  # noqa: ASYNC110 - a state in a store has no event
+            await asyncio.sleep(0.02)  # pace: polls a state with a deadline
+
+
+async def test_people_of_a_removed_account_are_forgotten_after_its_farewell(
+    leaving: tuple[Stage, ChangingConnector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people_module, "FORGOTTEN_AT_ONCE", 2)
+    stage, connector = leaving
+    other, token = "d" * 32, f"{TOKEN}-other"
+    await stage.replica.connected(other, token)
+    body = {"people": [{"ids": [B, P]}]}
+    assert (await stage.replica.post(body, channel_id=other, token=token)).status_code == 200
+    many = [{"ids": [f"bsuid:UA.{n}", f"phone:3806700{n:05}"]} for n in range(5)]
+    assert (await stage.replica.post({"people": many})).status_code == 200
+
+    connector.leave_fault = ProviderUnavailable("no network")
+    assert (await stage.replica.internal.delete(f"/internal/accounts/{other}")).status_code == 204
+    async with asyncio.timeout(15):
+        while connector.leavings < 6:  # noqa: ASYNC110 - looks of the watch have no event
+            await asyncio.sleep(0.02)  # pace: polls a counter with a deadline
+    here = {"channel_id": CHANNEL}
+    for name, count in (("aliases", 10), ("contacts", 5)):
+        assert await stage.database[name].count_documents(here) == count
+        assert await stage.database[name].count_documents({"channel_id": other}) > 0, "no farewell yet"
+    connector.leave_fault = None
+    async with asyncio.timeout(15):
+        while await stage.database["aliases"].count_documents({"channel_id": other}):  # noqa: ASYNC110 - a state in a store has no event
+            await asyncio.sleep(0.02)  # pace: polls a state with a deadline
+    assert await stage.database["aliases"].count_documents(here) == 10, "only those of the account that went"
+    assert (await stage.replica.internal.delete(f"/internal/accounts/{CHANNEL}")).status_code == 204
+    await nobody_is_left(stage)
 
 
 async def test_whose_last_message_it_was_is_remembered_for_signals(stage: Stage) -> None:

@@ -9,13 +9,16 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from plain_messenger import AT
+from plain_messenger import AT, KIND
 from plain_stage import CHANNEL, Stage, staged
 
 from msgkit.connector import receipts as receipts_module
+from msgkit.connector.receipts import Receipts
 from msgkit.contracts import topology
 from msgkit.contracts.events import DeliveryReported
+from msgkit.contracts.ids import new_id
 from msgkit.contracts.words import STATE_RANK, MessageState
+from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import utc_now
 from msgkit.testing.servers import VirtualHosts
 
@@ -45,6 +48,15 @@ async def nothing_is_parked(stage: Stage) -> None:
             return
         await asyncio.sleep(0.02)  # pace: between two looks into the store
     pytest.fail("receipts that did their work are still parked after 4 s")
+
+
+async def nothing_is_to_be_reported(stage: Stage) -> None:
+    """A report is told before its replica looks for what is parked, and forgotten after that."""
+    for _ in range(200):
+        if not await stage.database["sends"].count_documents({"report": {"$exists": True}}):
+            return
+        await asyncio.sleep(0.02)  # pace: between two looks into the store
+    pytest.fail("reports that were told are still due after 4 s")
 
 
 async def test_delivered_then_read_are_reported_once_each(stage: Stage) -> None:
@@ -146,6 +158,7 @@ async def test_a_report_lost_with_its_replica_still_finds_what_was_parked(stage:
     assert (await stage.report(order.message_id)).state is MessageState.SENT
     assert (await stage.report(order.message_id)).state is MessageState.DELIVERED
     await nothing_is_parked(stage)
+    await nothing_is_to_be_reported(stage)
     # As if that replica had never looked: both documents as its end left them.
     await stage.database["parked_statuses"].replace_one({"_id": parked["_id"]}, parked, upsert=True)
     sends = stage.database["sends"]
@@ -207,11 +220,33 @@ async def test_reports_of_a_whole_outage_follow_each_other(stage: Stage) -> None
         for message_id in many
     )
     missing = set(many)
-    async with asyncio.timeout(6):  # one batch of a hundred each second took ten
+    async with asyncio.timeout(9):  # one batch of a hundred each second took ten
         while missing:
             event = await stage.inbound.get()
             assert isinstance(event, DeliveryReported)
             missing.discard(event.message_id)
+
+
+async def test_a_batch_of_reports_asks_once_what_is_parked_and_for_nothing_else(stage: Stage) -> None:
+    """What others have parked costs nothing, and each id of ours one look into an index."""
+    order = await stage.say("одне")
+    report = await stage.report(order.message_id)
+    parked = stage.database["parked_statuses"]
+    await parked.insert_many(
+        {"_id": new_id(), "channel_id": CHANNEL, "provider_id": f"w{n}-foreign", "message_id": new_id()}
+        for n in range(1000)
+    )
+    reports = []
+    for number in range(100):
+        changed = report.model_copy(update={"message_id": f"{number:032x}", "provider_ids": [f"w{number}"]})
+        body = changed.model_dump_json().encode()
+        reports.append((changed.message_id, Outgoing("", "", body, new_id(), report.type)))
+    await stage.database.command("profile", 2)
+    await Receipts(stage.database, KIND).catch_up(reports)
+    await stage.database.command("profile", 0)
+    asked = await stage.database["system.profile"].find({"ns": parked.full_name}).to_list(None)
+    assert [(one["op"], one["docsExamined"]) for one in asked] == [("query", 0)]
+    assert asked[0]["keysExamined"] <= 2 * len(reports) + 2, "its id at the messenger, and ours"
 
 
 async def test_shuffled_doubled_and_early_receipts_end_where_they_must(stage: Stage) -> None:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from connector_stage import CHANNEL, CLIENT, BotApi, Stage, refusal, running
 
 from ingest_telegram import wire as wire_module
-from msgkit.connector import send_loop
+from msgkit.connector import send_attempts, send_loop
 from msgkit.contracts import topology
 from msgkit.contracts.events import CancelSend, DeliveryReported, OutboundButton
 from msgkit.contracts.ids import new_id
@@ -226,7 +226,7 @@ async def test_refused_connection_is_tried_again_until_it_works(stage: Stage) ->
 async def test_messenger_away_for_too_long_fails_everything_that_waited_as_long(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send_loop, "UNAVAILABLE_FOR", timedelta(seconds=2))
+    monkeypatch.setattr(send_attempts, "UNAVAILABLE_FOR", timedelta(seconds=2))
     port = stage.api.wire.port
     await stage.api.wire.stop()
     orders = [await stage.say(str(n)) for n in range(3)]

@@ -376,6 +376,7 @@ async def test_a_channel_event_shows_no_settings(on: Stage) -> None:
         data = next(event["data"] for event in window.events if event["type"] == "channel.updated")
         assert set(data) == {
             "id", "kind", "kind_title", "title", "connected", "problem", "limits", "limit_units", "abilities",
+            "reply_window_hours",
         }  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from inbox_client import Client, announcement, photo_content
 from inbox_rig import Api, Rig, changes, eventually, running, settings_for
 
 from inbox.cli import rebuild
-from msgkit.contracts.events import ReadChat, SendMessage
+from inbox.projections import Key
+from inbox.readings import Readings
+from msgkit.contracts.events import Failure, ReadChat, SendMessage
 from msgkit.contracts.ids import inbound_message_id, new_id
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, FACTS, PRESENCE, SENDS
 from msgkit.contracts.views import MessageView
-from msgkit.contracts.words import Direction, MessageState
-from msgkit.runtime.bus import Outgoing
+from msgkit.contracts.words import Direction, FailureCode, MessageState
+from msgkit.runtime.bus import Outgoing, Publisher
 from msgkit.runtime.clock import utc_now
 
 pytestmark = pytest.mark.servers
@@ -27,6 +29,8 @@ TEMPLATE = {
     "language": "uk",
     "values": [{"part": "body", "index": 0, "name": None, "value": "Оля"}],
 }
+
+WINDOW_SHUT = {"open": False, "until": None, "code": "window_closed"}
 
 
 @pytest.fixture
@@ -91,7 +95,18 @@ async def test_a_closed_window_refuses_an_answer_and_lets_a_template_pass(
 
     await rig.receive(client.says("Так, чекаю"))
     assert (await row(olena, client))["window"]["open"] is True
-    assert (await olena.reply(client.conversation_id, "Дякую")).status_code == 202
+    sent = await olena.reply(client.conversation_id, "Дякую")
+    assert sent.status_code == 202
+
+    # The messenger may see it otherwise: its word counts until the client writes.
+    await facts()
+    too_late = Failure(code=FailureCode.WINDOW_CLOSED, text="Минуло понад 24 години.")
+    await rig.receive(client.gets(sent.json()["id"], MessageState.FAILED, failure=too_late))
+    told = changes(await facts())[-1]["events"][-1]["data"]["window"]
+    assert told == (await row(olena, client))["window"] == WINDOW_SHUT
+    assert (await olena.reply(client.conversation_id, "Ще раз")).json()["current"]["window"] == WINDOW_SHUT
+    await rig.receive(client.says("Я тут"))
+    assert (await row(olena, client))["window"]["open"] is True
 
 
 async def test_what_a_messenger_can_is_known_after_a_restart_of_inbox(
@@ -231,3 +246,19 @@ async def test_a_client_is_told_once_that_two_operators_have_read(
         await other.inbox.readings.tell()
         assert await told() == []
     assert await rig.inbox.store._database["commits"].count_documents({"events.type": "chat.read.v1"}) == 0
+
+
+async def test_a_broker_that_is_away_costs_one_reading_and_not_all_that_wait(rig: Rig, olena: Api) -> None:
+    await rig.inbox.kinds.hear(announcement(read_marks=True))
+    channel = await olena.connect_channel()
+    clients = [Client(channel, key=str(number)) for number in range(3)]
+    await rig.receive(*(one.says("раз") for one in clients))
+    database = rig.inbox.store._database
+    nowhere = Publisher("amqp://nobody:nothing@127.0.0.1:1/", "test")
+    readings = Readings(database, nowhere, rig.inbox.kinds, utc_now)
+    for one in clients:
+        state = await rig.inbox.conversations.row(Key("salon", one.conversation_id), {channel})
+        readings.note(state, state.in_seq)
+    await readings.tell()
+    # What was not noted as told is told with the next rise.
+    assert await database["readings"].count_documents({}) == 1

@@ -129,6 +129,10 @@ class Stage:
                 "media": [],
                 "buttons": [],
                 "reply_to_provider_id": None,
+                "place": None,
+                "shared_contact": None,
+                "template": None,
+                "is_reaction": False,
                 **more,
             }
         )

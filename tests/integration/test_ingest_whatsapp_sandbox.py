@@ -384,11 +384,13 @@ async def test_files_both_ways_and_nothing_secret_is_written(stage: Stage, tmp_p
     assert [one["kind"] for one in shown] == ["photo", "document", "location", "contact", "text"]
     assert shown[1]["file"]["name"] == "ціни.csv"
 
-    # What the upload does not take WhatsApp fetches, and says only later that it cannot show it.
+    # What the upload does not take is refused before anything of it is sent.
     packed = await stage.kept(archive, "file", "application/zip", "усе.zip")
-    refused = await stage.reported(await stage.say("", photo, media=[packed]), MessageState.FAILED)
+    refused = await stage.reported(await stage.say("Усе разом", photo, media=[packed]), MessageState.FAILED)
     assert refused.failure is not None
     assert refused.failure.code is FailureCode.UNSUPPORTED_KIND
+    assert "посилання" in refused.failure.text
+    assert len(await stage.answers(5)) == 5
 
     assert stage.process.resident_mb < RSS_MAX_MB
     assert await stage.process.end(signal.SIGTERM) == 0

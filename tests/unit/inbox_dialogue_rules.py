@@ -44,10 +44,13 @@ from msgkit.contracts.events import (
     ContactAvailability,
     Content,
     DeliveryReported,
+    Failure,
     MessageEchoed,
     MessageEdited,
 )
-from msgkit.contracts.words import STATE_RANK, AuthorKind, MessageState, Status
+from msgkit.contracts.words import STATE_RANK, AuthorKind, FailureCode, MessageState, Status
+
+TOO_LATE = Failure(code=FailureCode.WINDOW_CLOSED, text="Час для відповіді минув.")
 
 
 class Dialogue(Machine):
@@ -86,7 +89,7 @@ class Dialogue(Machine):
             tell_edit(said, *told)
 
     def _arrive(self, provider_id: str, content: Content, is_standby: bool = False) -> None:
-        self.heard_at = self.now
+        self.heard_at, self.is_shut = self.now, False
         result = self._do(self._message(provider_id, content, is_standby))
         assert not isinstance(result, Refusal)
         self.count += self.blocked  # the line about the return
@@ -276,7 +279,9 @@ class Dialogue(Machine):
             self._show_parked()
             self.count += 1
             message_id = reply_message_id(CONVERSATION, by.id, key)
-            self.answers[message_id] = Answered(by.id, words, self.count, is_template=is_template)
+            self.answers[message_id] = Answered(
+                by.id, words, self.count, is_template=is_template, after=self.inbound
+            )
             self.assignee = self.assignee or by.id
             self.read_by_answer, self.first_reply = self.inbound, True
         return who, words, key
@@ -305,9 +310,17 @@ class Dialogue(Machine):
         late=st.booleans(),
         before=st.integers(0, 2),
         names=st.booleans(),
+        is_too_late=st.booleans(),
     )
     def report(
-        self, which: int, state: MessageState, blocked: bool, late: bool, before: int, names: bool
+        self,
+        which: int,
+        state: MessageState,
+        blocked: bool,
+        late: bool,
+        before: int,
+        names: bool,
+        is_too_late: bool,
     ) -> None:
         message_id, answer = self._some_answer(which)
         attempt = max(1, answer.attempt - before)
@@ -327,7 +340,7 @@ class Dialogue(Machine):
             message_id=order,
             state=state,
             provider_ids=[f"of-{message_id}"] if names else [],
-            failure=None,
+            failure=TOO_LATE if is_too_late else None,
             contact_blocked=blocked,
             is_late_refusal=late,
             happened_at=self.now + timedelta(seconds=1),
@@ -341,6 +354,9 @@ class Dialogue(Machine):
         if state is MessageState.SENT and attempt in answer.refused:
             counts = False  # the messenger took it, and took that back
         rises = counts and rank > answer.rank
+        is_news = rises or (late and attempt not in answer.refused and attempt < answer.attempt)
+        if is_news and is_too_late and state is MessageState.FAILED and not answer.is_template:
+            self.is_shut = self.is_shut or answer.after == self.inbound
         if late:
             answer.refused.add(attempt)
         if rises:

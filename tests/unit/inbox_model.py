@@ -109,6 +109,8 @@ class Answered:
     is_template: bool = False
     is_named: bool = False
     """Whether the messenger's id of it is known."""
+    after: int = 0
+    """How many messages of the client there were when it was ordered."""
     refused: set[int] = field(default_factory=set)
 
     @property
@@ -165,6 +167,7 @@ class Machine(RuleBasedStateMachine):
         self.requests = 0
         self.first_reply = False
         self.heard_at: datetime | None = None
+        self.is_shut = False
         self.gone: set[str] = set()
         """The messenger's ids of what was taken back, also of what has not come."""
         self.signs: dict[str, dict[bool, tuple[datetime, str | None]]] = {}
@@ -254,7 +257,8 @@ class Machine(RuleBasedStateMachine):
     @property
     def is_window_closed(self) -> bool:
         """As it will be for the next command, a second later."""
-        return self.heard_at is None or self.now + timedelta(seconds=1) >= self.heard_at + WINDOW
+        is_over = self.heard_at is None or self.now + timedelta(seconds=1) >= self.heard_at + WINDOW
+        return is_over or self.is_shut
 
     def _body_of(self, provider_id: str) -> Body | None:
         message = self.store.get(inbound_message_id(CONVERSATION, provider_id))

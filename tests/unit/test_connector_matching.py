@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -151,6 +152,36 @@ def test_who_lost_his_number_is_named_also_on_a_repeat() -> None:
 def test_the_dialogue_left_behind_is_named_so_that_it_reaches_the_person() -> None:
     matched, _ = after(seen(P), seen(P2, at=6), seen(P2, retired=(P,), at=5))
     assert matched.moved == [None, None, P]
+
+
+def only_known(*ids: str, also: tuple[str, ...] = (), at: int = 0) -> PersonSeen:
+    return replace(seen(*ids, also=also, at=at), is_known_only=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "looked_for", "wanted"),
+    [
+        ([], only_known(P), None),
+        ([seen(B, P)], only_known(P), B),
+        ([seen(P)], only_known(P2, also=(P,)), P),
+        ([seen(P), seen(P2, retired=(P,), at=5)], only_known(P, at=9), None),
+        ([seen(P), seen(P2, retired=(P,), at=5)], only_known(P2, at=9), P),
+    ],
+    ids=["nobody", "by one id", "by another spelling", "a number given up", "the number now"],
+)
+def test_who_is_only_looked_for_is_found_and_nothing_is_remembered(
+    before: list[PersonSeen], looked_for: PersonSeen, wanted: str | None
+) -> None:
+    _, rows = after(*before)
+    known = dict(rows)
+    matched = match([looked_for], rows)
+    assert (matched.contacts, matched.moved, matched.robbed) == ([wanted], [None], [])
+    assert rows == known
+
+
+def test_who_is_looked_for_and_writes_in_one_webhook_is_found_whatever_comes_first() -> None:
+    for people in ([only_known(P), seen(B, P)], [seen(B, P), only_known(P)]):
+        assert match(people, {}).contacts == [B, B]
 
 
 def test_what_others_may_share_is_written_first() -> None:

@@ -53,7 +53,15 @@ def test_it_holds_what_it_holds(pos: int) -> None:
     assert ring.holds(pos, f"id{pos}")
     assert not ring.holds(pos, "another")
     assert not ring.holds(60, "id60")
-    assert not ring.holds(-1, "")
+    assert not ring.holds(-1, "id-1")
+
+
+def test_before_the_first_entry_of_a_stream_nothing_is_missing() -> None:
+    young, old = _ring(3), _ring(10, max_events=5)
+    assert young.holds(-1, "")
+    assert not young.holds(-1, "id0"), "it names something that was never there"
+    assert not old.holds(-1, ""), "the first ones are gone"
+    assert not Ring("e1").holds(-1, ""), "nobody knows yet where the stream stands"
 
 
 def test_old_entries_go_by_count_and_by_bytes() -> None:

@@ -33,7 +33,7 @@ def plain(value: object) -> Any:
 def sparse(general: dict[str, Any]) -> dict[str, Any]:
     """Without the empty ones of what few documents have: those are not stored."""
     few = {"buttons", "refused", "replaced_by", "template", "is_reaction", "is_recalled", "signs"}
-    few |= {"withdrawn_at", "elsewhere", "parked_echoes", "parked_deletions"}
+    few |= {"withdrawn_at", "elsewhere", "parked_echoes", "parked_deletions", "is_shut"}
     nothing: tuple[object, ...] = (None, (), [], False)
     return {name: value for name, value in general.items() if value not in nothing or name not in few}
 

@@ -281,7 +281,7 @@ class Conversation(Dialogue):
         assert len(numbers) == len(self.store) == self.count - self.vanished
         assert numbers <= set(range(1, self.count + 1))
         dialogue = sorted(self.store.values(), key=lambda message: (message.pos_at, message.n))
-        live = [message for message in dialogue if not message.is_recalled]
+        live = [message for message in dialogue if not message.is_recalled and not message.is_reaction]
         ours = [message.n for message in live if message.direction is Direction.OUT]
         assert ours == sorted(ours)
         ids = [event.dedupe_id for commit in self.log for event in commit.events]

@@ -20,7 +20,18 @@ from inbox_talk import (
     withdrawn,
 )
 
-from inbox.domain import AnswerReordered, Message, Resolve, Retry, message_view, row_view, unread
+from inbox.domain import (
+    AnswerReordered,
+    Message,
+    Resolve,
+    Retry,
+    Template,
+    TemplateValue,
+    message_view,
+    row_view,
+    unread,
+)
+from msgkit.contracts.events import ButtonPress
 from msgkit.contracts.ids import inbound_message_id
 from msgkit.contracts.words import AuthorKind, Direction, MessageState
 
@@ -120,7 +131,25 @@ def test_what_befell_an_echo_befell_the_answer_it_turns_out_to_be() -> None:
         assert message_view(talk.state.messages[answer])["deleted"]
 
 
+def test_neither_a_template_nor_a_press_that_was_taken_back_leaves_its_words() -> None:
+    talk = Talk()
+    talk.does(came(words="Секрет", pressed=ButtonPress(value="секрет", message_provider_id=None)))
+    template = Template("visit", "uk", (TemplateValue("body", 0, None, "секрет"),))
+    talk.does(reply(words="секрет", template=template))
+    talk.does(reported(talk.answer_id, MessageState.SENT, provider_ids=["77"]))
+    talk.does(withdrawn("1"))
+    talk.does(withdrawn("77"))
+    assert "секрет" not in repr(talk.state).lower()
+
+
 # ------------------------------------------------------------ reactions
+
+
+def test_a_reaction_of_ours_pushes_no_message_of_the_client_down() -> None:
+    talk, _ = signed_talk()
+    on_its_way = talk.now - timedelta(milliseconds=500)
+    talk.does(came("2", sent_at=on_its_way))
+    assert message_of(talk, "2").pos_at == on_its_way
 
 
 def test_each_side_has_one_sign_and_the_clients_stands_first() -> None:

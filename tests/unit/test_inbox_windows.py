@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from inbox_talk import NOON, OLENA, Talk, came, echoed, reacted, recalled, reply, reported
+from inbox_talk import CONVERSATION, NOON, OLENA, Talk, came, echoed, reacted, recalled, reply, reported
 
+from inbox.documents import state_document
 from inbox.domain import (
+    STATE,
     Arrival,
     Door,
     Messenger,
@@ -18,14 +21,17 @@ from inbox.domain import (
     Retry,
     Template,
     TemplateValue,
+    Window,
     row_view,
     window_of,
 )
+from msgkit.contracts.events import DeliveryReported, Failure
 from msgkit.contracts.views import ConversationRow
-from msgkit.contracts.words import AuthorKind, MessageState
+from msgkit.contracts.words import AuthorKind, FailureCode, MessageState
 
 DAY = timedelta(hours=24)
 CLOUD = Messenger(24, has_templates=True, tells_reading=True)
+TOO_LATE = Failure(code=FailureCode.WINDOW_CLOSED, text="Минуло понад 24 години.")
 TEMPLATE = Template("visit", "uk", (TemplateValue("body", 0, None, "Оля"),))
 
 
@@ -111,6 +117,16 @@ def test_the_newest_message_counts_although_many_older_ones_come_after_it() -> N
     assert not isinstance(talk.does(reply()), Refusal)
 
 
+def test_a_message_between_old_ones_and_the_newest_is_no_stumbling_block() -> None:
+    talk = talk_of()
+    talk.does(came("1", sent_at=NOON))
+    for number in range(2, 9):
+        talk.does(came(str(number), sent_at=NOON - timedelta(hours=2)))
+    talk.does(came("9", sent_at=NOON - timedelta(hours=1)))
+    at(talk, 23.9)
+    assert not isinstance(talk.does(reply()), Refusal)
+
+
 def test_a_clock_that_is_ahead_does_not_hold_the_window_open() -> None:
     talk = talk_of()
     talk.does(came("1", sent_at=NOON + timedelta(days=3)))
@@ -185,3 +201,84 @@ def test_the_key_of_a_send_is_bound_to_all_it_carries() -> None:
     other = replace(TEMPLATE, values=(TemplateValue("body", 0, None, "Іра"),))
     for changed in (reply(template=other), reply()):
         assert talk.refused(changed).code == "client_msg_id_reused"
+
+
+# ------------------------------------------------------------ the messenger's own word
+
+
+def refused_as_too_late(order: str, **more: Any) -> DeliveryReported:
+    return reported(order, MessageState.FAILED, failure=TOO_LATE, **more)
+
+
+@pytest.mark.parametrize("is_late_refusal", [False, True])
+def test_an_answer_refused_as_too_late_shuts_the_window_until_the_client_writes(
+    is_late_refusal: bool,
+) -> None:
+    talk = talk_of()
+    talk.does(came("1"))
+    talk.does(reply())
+    if is_late_refusal:
+        talk.does(reported(talk.answer_id, MessageState.SENT))
+    talk.does(refused_as_too_late(talk.answer_id, is_late_refusal=is_late_refusal))
+    # By our own count there would be a day left.
+    assert window_of(talk.state, CLOUD, talk.now) == Window(open=False, code="window_closed")
+    refusal = talk.refused(reply(client_msg_id="key-0002"))
+    assert (refusal.status, refusal.code) == (409, "window_closed")
+    assert refusal.detail == (
+        "Месенджер каже, що час для відповіді минув: надішліть шаблон або дочекайтеся повідомлення клієнта."
+    )
+    assert talk.refused(Retry(talk.answer_id, OLENA)).code == "window_closed"
+    assert not isinstance(talk.does(reply(client_msg_id="key-0003", note=True)), Refusal)
+    assert not isinstance(talk.does(reply(client_msg_id="key-0004", template=TEMPLATE)), Refusal)
+    assert STATE.validate_python(state_document(talk.state) | {"id": CONVERSATION}).is_shut
+
+    talk.does(came("2", sent_at=talk.now))
+    assert "is_shut" not in state_document(talk.state)
+    assert not isinstance(talk.does(reply(client_msg_id="key-0005")), Refusal)
+
+
+def test_a_shut_window_says_since_when_only_if_that_is_past() -> None:
+    talk = talk_of()
+    talk.does(came())
+    talk.does(reply())
+    talk.does(refused_as_too_late(talk.answer_id))
+    until = NOON + DAY - timedelta(seconds=60)
+    assert window_of(talk.state, CLOUD, until - timedelta(seconds=1)).until is None
+    assert window_of(talk.state, CLOUD, until).until == until
+    # Also of a messenger that announced no window, or has not announced itself yet.
+    assert window_of(talk.state, Messenger(), talk.now).code == "window_closed"
+
+
+def test_a_refusal_shuts_nothing_the_client_may_have_opened_meanwhile() -> None:
+    talk = talk_of()
+    talk.does(came("1"))
+    talk.does(reply())
+    talk.does(came("2"))
+    talk.does(refused_as_too_late(talk.answer_id))
+    assert talk.state.messages[talk.answer_id].state is MessageState.FAILED
+    assert not isinstance(talk.does(reply(client_msg_id="key-0002")), Refusal)
+
+
+def test_what_is_no_news_or_no_free_answer_shuts_nothing() -> None:
+    talk = talk_of()
+    talk.does(came())
+    talk.does(reply())
+    talk.does(reported(talk.answer_id, MessageState.DELIVERED))
+    assert talk.does(refused_as_too_late(talk.answer_id, is_late_refusal=True)) == ()
+    talk.does(reply(client_msg_id="key-0002", template=TEMPLATE))
+    (template,) = (m.id for m in talk.state.messages.values() if m.template is not None)
+    talk.does(refused_as_too_late(template))
+    talk.does(reply(client_msg_id="key-0003"))
+    rejected = Failure(code=FailureCode.REJECTED, text="Надто довге.")
+    third = max(talk.state.messages.values(), key=lambda message: message.n).id
+    talk.does(reported(third, MessageState.FAILED, failure=rejected))
+    assert window_of(talk.state, CLOUD, talk.now).open
+
+
+def test_a_repeat_of_the_refusal_says_nothing_new() -> None:
+    talk = talk_of()
+    talk.does(came())
+    talk.does(reply())
+    refusal = refused_as_too_late(talk.answer_id)
+    assert [event.type for event in talk.done(refusal)] == ["delivery.changed", "window.shut"]
+    assert talk.does(refusal) == ()

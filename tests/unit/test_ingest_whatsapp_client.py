@@ -31,7 +31,6 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
-from msgkit.connector.public_media import PublicAddresses
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.objects import ObjectStore, new_key
@@ -157,8 +156,7 @@ def hands() -> Hands:
 
 @pytest_asyncio.fixture
 async def client(meta: Meta, objects: ObjectStore, hands: Hands) -> AsyncIterator[GraphClient]:
-    addresses = PublicAddresses("https://chat.example.com", "k", {"k": b"k" * 32})
-    client = GraphClient("whatsapp", objects, addresses, meta.wire.url, monotonic=hands)
+    client = GraphClient("whatsapp", objects, meta.wire.url, monotonic=hands)
     yield client
     await client.aclose()
 
@@ -178,7 +176,6 @@ def keep(objects: ObjectStore, tmp_path: Path) -> Callable[..., Any]:
             "name": "фото.jpg",
             "size_bytes": len(content),
             "is_voice": False,
-            "by_address": False,
         }
         file = File(**{**fields, **more})
         return Request({"to": "380671234567"}, mark, file.kind.value, {"caption": "було"}, file)
@@ -242,8 +239,7 @@ async def test_refused_connection_is_no_delivery(objects: ObjectStore) -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    addresses = PublicAddresses("https://chat.example.com", "k", {"k": b"k" * 32})
-    client = GraphClient("whatsapp", objects, addresses, f"http://127.0.0.1:{port}")
+    client = GraphClient("whatsapp", objects, f"http://127.0.0.1:{port}")
     with pytest.raises(ProviderUnavailable):
         await client.send(ACCOUNT, TEXT)
     await client.aclose()
@@ -360,7 +356,8 @@ def test_what_the_usage_asks_for(header: str | None, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("5", 5), (None, 0), ("-1", 0), ("Wed, 21 Oct 2026", 0), ("1e9", 0)]
+    ("header", "seconds"),
+    [("5", 5), (None, 0), ("-1", 0), ("Wed, 21 Oct 2026", 0), ("1e9", 0), ("999999", 86_400)],
 )
 def test_retry_after_is_seconds(header: str | None, seconds: float) -> None:
     assert retry_after_s(header) == seconds
@@ -402,15 +399,31 @@ async def test_ogg_says_its_codec(client: GraphClient, meta: Meta, keep: Any) ->
     assert b"Content-Type: audio/ogg; codecs=opus\r\n" in meta.wire.calls[0].body
 
 
-async def test_what_the_upload_does_not_take_goes_by_an_address(
+@pytest.mark.parametrize("code", [100, 131009, 131051, 131053])
+async def test_a_file_the_upload_does_not_take_is_refused_before_anything_is_sent(
+    client: GraphClient, meta: Meta, keep: Any, code: int
+) -> None:
+    request = await keep(kind=FileKind.DOCUMENT, mime="application/zip", name="усе.zip")
+    meta.script["media"] = [refusal(code, details="must be a file with one of the following types: …")]
+    with pytest.raises(MessageRejected) as caught:
+        await client.send(ACCOUNT, request)
+    assert caught.value.code is FailureCode.UNSUPPORTED_KIND
+    assert "посилання" in caught.value.text
+    assert meta.said("messages") == []
+
+
+async def test_an_upload_refused_for_another_reason_is_no_fault_of_the_file(
     client: GraphClient, meta: Meta, keep: Any
 ) -> None:
-    request = await keep(kind=FileKind.DOCUMENT, mime="application/zip", name="усе.zip", by_address=True)
-    await client.send(ACCOUNT, request)
-    (body,) = meta.said("messages")
-    assert body["document"]["link"].startswith("https://chat.example.com/m/")
-    assert "id" not in body["document"]
-    assert meta.uploads == 0
+    for answer, error in (
+        (refusal(100, is_transient=True), ProviderUnavailable),
+        (refusal(100, error_subcode=33), CredentialsInvalid),
+        (refusal(190, 401), CredentialsInvalid),
+        (refusal(130429), Throttled),
+    ):
+        meta.script["media"] = [answer]
+        with pytest.raises(error):
+            await client.send(ACCOUNT, await keep())
 
 
 async def test_broken_upload_has_delivered_nothing(client: GraphClient, meta: Meta, keep: Any) -> None:
@@ -571,6 +584,48 @@ async def test_number_held_back_for_spam_says_so_for_as_long(
     report = await client.check(ACCOUNT, HOOK)
     assert "спам" in (report.problem or "")
     hands.now += caught.value.retry_after_seconds
+    assert (await client.check(ACCOUNT, HOOK)).problem is None
+
+
+async def test_a_locked_account_is_not_switched_on_again_for_one_send_after_another(
+    client: GraphClient, meta: Meta, hands: Hands
+) -> None:
+    meta.script["messages"] = [refusal(131031)]
+    with pytest.raises(CredentialsInvalid) as caught:
+        await client.send(ACCOUNT, TEXT)
+    stopped = replace(ACCOUNT, state="disconnected")
+    with pytest.raises(CredentialsInvalid) as held:
+        await client.check(stopped, HOOK)
+    assert held.value.text == caught.value.text
+    # A person switched it on: the next send shows whether that was right.
+    assert (await client.check(ACCOUNT, HOOK)).connected
+    assert (await client.check(replace(stopped, channel_id=ANOTHER.channel_id), HOOK)).connected
+    hands.now += 3600
+    assert (await client.check(stopped, HOOK)).connected
+
+
+async def test_a_new_token_is_good_at_once(client: GraphClient, meta: Meta) -> None:
+    meta.script["messages"] = [refusal(190, 401)]
+    with pytest.raises(CredentialsInvalid):
+        await client.send(ACCOUNT, TEXT)
+    assert (await client.check(replace(ACCOUNT, state="disconnected"), HOOK)).connected
+
+
+async def test_a_payment_that_fails_costs_the_message_and_tells_the_administrator(
+    client: GraphClient, meta: Meta
+) -> None:
+    meta.script["messages"] = [refusal(131042)]
+    with pytest.raises(MessageRejected):
+        await client.send(ACCOUNT, TEXT)
+    report = await client.check(ACCOUNT, HOOK)
+    assert (report.connected, "оплату" in (report.problem or "")) == (True, True)
+    await client.send(ACCOUNT, TEXT)
+
+
+async def test_a_country_that_is_closed_to_us_costs_no_other_client(client: GraphClient, meta: Meta) -> None:
+    meta.script["messages"] = [refusal(130497)]
+    with pytest.raises(MessageRejected):
+        await client.send(ACCOUNT, TEXT)
     assert (await client.check(ACCOUNT, HOOK)).problem is None
 
 

@@ -22,7 +22,6 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
-from msgkit.connector.public_media import PublicAddresses
 from msgkit.contracts.words import FailureCode, MessageKind
 from msgkit.runtime.objects import ObjectStore
 from msgkit.testing.connector_suite import RECEIVED_AT, Case, ConnectorExam, ErrorRow
@@ -237,7 +236,7 @@ ERRORS: list[tuple[str, Answer, type[Exception], dict[str, Any]]] = [
     ("token", refusal(190, 401), CredentialsInvalid, {}),
     ("permission", refusal(10, 403), CredentialsInvalid, {}),
     ("account locked", refusal(131031, 403), CredentialsInvalid, {}),
-    ("payment", refusal(131042), CredentialsInvalid, {}),
+    ("payment", refusal(131042), MessageRejected, REJECTED),
     ("not registered", refusal(133010), CredentialsInvalid, {}),
     ("number gone", refusal(100, error_subcode=33), CredentialsInvalid, {}),
     ("throughput", refusal(130429, 429), Throttled, {"only_this_contact": False}),
@@ -275,7 +274,6 @@ class TestWhatsApp(ConnectorExam):
     contact_key = "phone:380671112233"
     # 131026 says five things at once, so nobody is called blocked.
     tells_blocked = False
-    nodes_once = True
     account = Account(
         channel_id="c" * 32,
         tenant_id="salon",
@@ -303,10 +301,7 @@ class TestWhatsApp(ConnectorExam):
 
     @asynccontextmanager
     async def calling(self, api_base: str) -> AsyncIterator[tuple[WhatsAppConnector, Account]]:
-        addresses = PublicAddresses("https://chat.example.com", "k", {"k": b"k" * 32})
-        connector = WhatsAppConnector(
-            GraphClient("whatsapp", ObjectStore("file:///nowhere"), addresses, api_base)
-        )
+        connector = WhatsAppConnector(GraphClient("whatsapp", ObjectStore("file:///nowhere"), api_base))
         try:
             yield connector, self.account
         finally:

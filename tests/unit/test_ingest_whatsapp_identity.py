@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -182,6 +183,12 @@ def test_a_proof_counts_once_with_its_latest_moment_and_never_across_a_change() 
     moved = seen_at(5, ("bsuid:UA.999",), retired=BOTH)
     many = [seen_at(1), seen_at(3), seen_at(2), seen_at(4, (BY_UID,)), moved, seen_at(6), seen_at(7)]
     assert same_people(many) == (seen_at(3), seen_at(4, (BY_UID,)), moved, seen_at(7))
+
+
+def test_a_person_in_the_address_book_who_writes_too_is_remembered() -> None:
+    """Both in one webhook: the one who is only looked for must not swallow the proof."""
+    by_book = replace(seen_at(5), is_known_only=True)
+    assert same_people([by_book, seen_at(1)]) == (by_book, seen_at(1))
 
 
 def test_a_status_of_ours_links_both_ids_once() -> None:

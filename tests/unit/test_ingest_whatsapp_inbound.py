@@ -293,11 +293,12 @@ def test_history_says_whose_words_they_were_also_without_our_own_number() -> Non
     ]
 
 
-def test_declined_history_is_told_to_the_administrator() -> None:
-    (alert,) = parse("history__declined").alerts
-    assert alert.problem is not None
-    assert "не дозволив ділитися історією" in alert.problem
-    assert not alert.is_disconnected
+def test_history_that_does_not_come_is_counted_and_no_fault_of_the_account() -> None:
+    declined = parse("history__declined")
+    assert (declined.alerts, declined.quarantine) == ((), None)
+    assert declined.counted == ("history", "history_chunk", "history_declined")
+    late = parse(envelope(("history", value(history=[{"errors": [{"code": 2593108}]}]))))
+    assert (late.alerts, late.counted[-1]) == ((), "history_refused")
 
 
 def test_the_address_book_names_a_client_and_makes_no_message() -> None:
@@ -308,6 +309,8 @@ def test_the_address_book_names_a_client_and_makes_no_message() -> None:
         f"+{PHONE}",
     )
     assert (event.is_new_number, event.previous_phone, event.happened_at) == (False, None, AT)
+    (person,) = parse("address_book__added").people
+    assert person.is_known_only, "most of an address book never wrote to the salon"
     again = envelope(
         (
             "smb_app_state_sync",
@@ -348,6 +351,17 @@ def test_of_another_number_of_the_app_nothing_is_said() -> None:
     assert len(parsed.events) == 2
     assert parsed.counted == ("other_account",)
     assert parsed.quarantine is None
+
+
+@pytest.mark.parametrize(
+    "half", ["я\ud83d", "\ude00я", "\ud83d\ud83d\ude00"], ids=["first", "second", "three"]
+)
+def test_half_of_a_sign_costs_no_message_beside_it(half: str) -> None:
+    told = wrote(message("wamid.1", f"{half}!"), message("wamid.2", "😀"), contacts=[contact(half)])
+    events = parse(told).events
+    texts = [event.content.text for event in events if isinstance(event, MessageReceived)]
+    assert (len(texts), texts[1]) == (2, "😀")
+    assert texts[0].endswith("!")
 
 
 def test_a_thousand_updates_of_a_batch_and_three_megabytes_of_history_are_quick() -> None:

@@ -179,42 +179,42 @@ def test_nothing_to_say_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "kind", "by_address"),
+    ("file", "kind"),
     [
-        (media(), FileKind.IMAGE, False),
-        (media(mime="image/png"), FileKind.IMAGE, False),
-        (media(size_bytes=5_000_001), FileKind.DOCUMENT, True),
-        (media(mime="image/gif", name="a.gif"), FileKind.DOCUMENT, True),
-        (media(mime="image/webp"), FileKind.DOCUMENT, False),
-        (media("file"), FileKind.DOCUMENT, False),
-        (media("sticker", "image/webp"), FileKind.STICKER, False),
-        (media("sticker", "image/webp", size_bytes=100_001), FileKind.DOCUMENT, False),
-        (media("sticker", "image/png"), FileKind.IMAGE, False),
-        (media("video", "video/mp4"), FileKind.VIDEO, False),
-        (media("video", "video/mp4", size_bytes=16_000_001), FileKind.DOCUMENT, True),
-        (media("video", "video/quicktime"), FileKind.DOCUMENT, True),
-        (media("video", "video/webm"), FileKind.DOCUMENT, True),
-        (media("audio", "audio/mpeg"), FileKind.AUDIO, False),
-        (media("audio", "audio/ogg", "song.ogg"), FileKind.DOCUMENT, False),
-        (media("audio", "audio/ogg", "note.opus"), FileKind.AUDIO, False),
-        (media("audio", "audio/ogg; codecs=opus"), FileKind.AUDIO, False),
-        (media("audio", "audio/wav"), FileKind.DOCUMENT, True),
-        (media("voice", "audio/ogg"), FileKind.AUDIO, False),
-        (media("voice", "audio/mp4"), FileKind.AUDIO, False),
-        (media("voice", "video/webm"), FileKind.DOCUMENT, True),
-        (media("file", "application/pdf", "рахунок.pdf"), FileKind.DOCUMENT, False),
-        (media("file", "application/zip", "усе.zip"), FileKind.DOCUMENT, True),
-        (media("file", "application/octet-stream", "ціни.csv"), FileKind.DOCUMENT, False),
-        (media("file", "application/octet-stream", "угода.DOC"), FileKind.DOCUMENT, False),
-        (media("file", "application/octet-stream", "що це"), FileKind.DOCUMENT, True),
-        (media("file", "text/csv", "ціни.csv"), FileKind.DOCUMENT, False),
-        (media("file", "application/pdf", size_bytes=100_000_000), FileKind.DOCUMENT, False),
+        (media(), FileKind.IMAGE),
+        (media(mime="image/png"), FileKind.IMAGE),
+        (media(size_bytes=5_000_001), FileKind.DOCUMENT),
+        (media(mime="image/gif", name="a.gif"), FileKind.DOCUMENT),
+        (media(mime="image/webp"), FileKind.DOCUMENT),
+        (media("file"), FileKind.DOCUMENT),
+        (media("sticker", "image/webp"), FileKind.STICKER),
+        (media("sticker", "image/webp", size_bytes=100_001), FileKind.DOCUMENT),
+        (media("sticker", "image/png"), FileKind.IMAGE),
+        (media("video", "video/mp4"), FileKind.VIDEO),
+        (media("video", "video/mp4", size_bytes=16_000_001), FileKind.DOCUMENT),
+        (media("video", "video/quicktime"), FileKind.DOCUMENT),
+        (media("video", "video/webm"), FileKind.DOCUMENT),
+        (media("audio", "audio/mpeg"), FileKind.AUDIO),
+        (media("audio", "audio/ogg", "song.ogg"), FileKind.DOCUMENT),
+        (media("audio", "audio/ogg", "note.opus"), FileKind.AUDIO),
+        (media("audio", "audio/ogg; codecs=opus"), FileKind.AUDIO),
+        (media("audio", "audio/wav"), FileKind.DOCUMENT),
+        (media("voice", "audio/ogg"), FileKind.AUDIO),
+        (media("voice", "audio/mp4"), FileKind.AUDIO),
+        (media("voice", "video/webm"), FileKind.DOCUMENT),
+        (media("file", "application/pdf", "рахунок.pdf"), FileKind.DOCUMENT),
+        (media("file", "application/zip", "усе.zip"), FileKind.DOCUMENT),
+        (media("file", "application/octet-stream", "ціни.csv"), FileKind.DOCUMENT),
+        (media("file", "application/octet-stream", "угода.DOC"), FileKind.DOCUMENT),
+        (media("file", "application/octet-stream", "що це"), FileKind.DOCUMENT),
+        (media("file", "text/csv", "ціни.csv"), FileKind.DOCUMENT),
+        (media("file", "application/pdf", size_bytes=100_000_000), FileKind.DOCUMENT),
     ],
 )
-def test_file_goes_as_what_the_phone_can_show(file: OutboundMedia, kind: FileKind, by_address: bool) -> None:
+def test_file_goes_as_what_the_phone_can_show(file: OutboundMedia, kind: FileKind) -> None:
     (request,) = plan(media=[file])
     assert request.file is not None
-    assert (request.file.kind, request.file.by_address, request.type) == (kind, by_address, kind.value)
+    assert (request.file.kind, request.type) == (kind, kind.value)
 
 
 def test_image_carries_a_short_caption() -> None:
@@ -230,12 +230,6 @@ def test_document_carries_its_name() -> None:
 def test_voice_says_that_it_is_one() -> None:
     assert one(media=[media("voice", "audio/ogg")])["audio"] == {"id": "777", "voice": True}
     assert one(media=[media("audio", "audio/mpeg")])["audio"] == {"id": "777"}
-
-
-def test_file_by_address_is_a_link() -> None:
-    (request,) = plan(media=[media("file", "application/zip", "усе.zip")])
-    link = "https://chat.example.com/m/s/усе.zip"
-    assert to_body(request, address=link)["document"] == {"link": link, "filename": "усе.zip"}
 
 
 @pytest.mark.parametrize(
@@ -421,6 +415,12 @@ def test_template_has_its_values_in_order() -> None:
         ],
     }
     assert body["biz_opaque_callback_data"] == send_mark(MESSAGE_ID, 0)
+
+
+def test_buttons_beside_a_template_are_its_own_already() -> None:
+    template = OrderedTemplate(name="reminder", language="uk", values=[])
+    odd = [[button("Сайт", "javascript:x", "url"), button(" ")]]
+    assert plan("Вітаємо", template=template, buttons=odd) == plan("Вітаємо", template=template)
 
 
 def test_template_without_places_has_no_components() -> None:

@@ -16,7 +16,7 @@ from msgkit.connector.errors import (
 )
 from msgkit.contracts.words import FailureCode
 
-STOPS = (190, 0, 3, 10, 200, 250, 299, 131031, 131042, 131045, 133010, 130497, 33, 368, 131005, 131037)
+STOPS = (190, 0, 3, 10, 200, 250, 299, 131031, 131045, 133010, 33, 368, 131005, 131037)
 WAITS = (130429, 80007, 4, 131048)
 RETRIES = (1, 2, 131000, 131016, 133004, 131057)
 REJECTS = {
@@ -26,13 +26,14 @@ REJECTS = {
     131050: FailureCode.RECIPIENT_UNAVAILABLE,
     131030: FailureCode.RECIPIENT_UNAVAILABLE,
     131062: FailureCode.RECIPIENT_UNAVAILABLE,
+    130497: FailureCode.RECIPIENT_UNAVAILABLE,
     131051: FailureCode.UNSUPPORTED_KIND,
     131052: FailureCode.FILE_TOO_BIG,
     131053: FailureCode.UNSUPPORTED_KIND,
     131060: FailureCode.UNSUPPORTED_KIND,
     132005: FailureCode.TOO_LONG,
     **dict.fromkeys(
-        (100, 131008, 131009, 131021, 135000, 132000, 132001, 132004, 132007, 132012, 132015, 132016),
+        (100, 131008, 131009, 131021, 131042, 135000, 132000, 132001, 132004, 132007, 132012, 132015, 132016),
         FailureCode.REJECTED,
     ),
     **dict.fromkeys((2200, 2593107, 2593108, 2593109), FailureCode.REJECTED),
@@ -83,8 +84,10 @@ def test_limit_of_a_pair_pauses_that_client_alone() -> None:
     assert to_failure(told(131056)).code is FailureCode.RATE_LIMITED
 
 
-def test_spam_is_a_problem_of_the_account_too() -> None:
+def test_spam_and_payment_are_problems_of_the_account_too() -> None:
     assert "спам" in (to_problem(told(131048)) or "")
+    assert "оплату" in (to_problem(told(131042)) or "")
+    assert to_problem(told(130497)) is None
     assert to_problem(told(130429)) is None
     assert to_problem([]) is None
     assert to_problem(None) is None
@@ -172,3 +175,5 @@ def test_reasons_of_placeholders_speak_of_the_client_not_of_us() -> None:
     assert "100 МБ" in (to_reason(told(131052)) or "")
     assert "Business" in (to_reason(told(131060)) or "")
     assert to_reason(told(987654)) is None
+    # «Send it again in some minutes» is for us, and the client sent it.
+    assert to_reason(told(131000)) is None

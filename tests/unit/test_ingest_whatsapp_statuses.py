@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from whatsapp_talk import AT, AT_SECONDS, BY_PHONE, envelope, parse, value
+from whatsapp_talk import ACCOUNT, AT, AT_SECONDS, BY_PHONE, OURS, WABA, envelope, parse, value
 
 from msgkit.contracts.words import FailureCode, MessageState
 
@@ -92,6 +94,25 @@ def test_what_is_wrong_with_the_account_is_told_with_its_fix(
     assert alert.problem is not None
     assert words in alert.problem
     assert (alert.is_disconnected, alert.happened_at) == (is_disconnected, AT)
+
+
+@pytest.mark.parametrize(
+    "name", ["partner_removed", "offboarded", "banned", "ban_to_come", "violation", "restricted", "errors"]
+)
+def test_an_alert_that_meta_never_takes_back_says_what_ends_it(name: str) -> None:
+    (alert,) = parse(f"account__{name}").alerts
+    # The words of the window's button.
+    assert "«Підключити знову»" in (alert.problem or "")
+
+
+def test_what_happens_to_another_number_of_the_account_is_none_of_this_ones() -> None:
+    own = replace(ACCOUNT, also_known_as=(f"waba:{WABA}", f"number:{OURS}"))
+    other = replace(ACCOUNT, also_known_as=(f"waba:{WABA}", "number:380441112233"))
+    assert len(parse("account__partner_removed", own).alerts) == 1
+    thrown_out = parse("account__partner_removed", other)
+    assert (thrown_out.alerts, thrown_out.counted) == ((), ("other_account",))
+    # What names no number is about all of them.
+    assert len(parse("account__banned", other).alerts) == 1
 
 
 @pytest.mark.parametrize("name", ["reconnected", "ban_lifted"])

@@ -58,9 +58,25 @@ def test_numbered_places_have_their_examples() -> None:
         ("header.1", "header", 0, None, "Мавка"),
         ("body.1", "body", 0, None, "Олено"),
         ("body.2", "body", 0, None, "завтра о 10:00"),
-        ("button.1", "button", 1, None, "https://x.io/17"),
+        ("button.1", "button", 1, None, "17"),
     ]
     assert template.unusable is None
+
+
+@pytest.mark.parametrize(
+    ("example", "shown"),
+    [
+        (["https://x.io/17"], "17"),
+        (["17"], "17"),
+        (["https://y.io/17"], "https://y.io/17"),
+        ([7], ""),
+        (None, ""),
+    ],
+)
+def test_example_of_an_address_is_what_must_be_filled_in(example: Any, shown: str) -> None:
+    button = {"type": "URL", "text": "Мапа", "url": "https://x.io/{{1}}", "example": example}
+    (place,) = read({"type": "BODY", "text": "Вітаємо"}, {"type": "BUTTONS", "buttons": [button]}).places
+    assert place.example == shown
 
 
 def test_named_places_keep_their_names() -> None:

@@ -14,8 +14,8 @@ from msgkit.runtime.service import run
 _consume = Channel.basic_consume
 
 
-async def consume_as_acknowledged(self: Channel, queue: str, callback: Any) -> Any:
-    return await _consume(self, queue, callback, no_ack=True)
+async def consume_as_acknowledged(self: Channel, queue: str, *arguments: Any, **options: Any) -> Any:
+    return await _consume(self, queue, *arguments, **{**options, "no_ack": True})
 
 
 async def too_late(self: PartitionReader, batch: Sequence[_Taken]) -> None:

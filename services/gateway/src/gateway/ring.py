@@ -16,6 +16,8 @@ HOT_BYTES = 2 * 1024 * 1024
 """The newest part, uncompressed: every socket that keeps up reads only here."""
 SEGMENT_BYTES = 256 * 1024
 ENTRY_OVERHEAD_BYTES = 400
+BEFORE_ALL = -1
+"""Where somebody stands who has seen nothing of a stream that has just begun."""
 _DECODED_SEGMENTS = 4
 
 
@@ -134,7 +136,12 @@ class Ring:
             self._hot_bytes -= old.size
 
     def holds(self, pos: int, id_: str) -> bool:
-        """Whether the entry at `pos` is here and has this id: then a resume from it misses nothing."""
+        """Whether the entry at `pos` is here and has this id: then a resume from it misses nothing.
+
+        Before the first entry of a stream there is none; who stands there needs everything from its start.
+        """
+        if pos == BEFORE_ALL and not id_:
+            return self._first_pos() == 0
         entries = self._part_with(pos)
         at = bisect_left(entries, pos, key=_pos_of)
         return at < len(entries) and entries[at].pos == pos and entries[at].id == id_

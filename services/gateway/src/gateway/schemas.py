@@ -180,7 +180,7 @@ class TemplateIn(In):
     """A template of `GET /channels/{id}/templates`; `values` by the `key` of each of its places."""
 
     name: str = Field(min_length=1, max_length=512)
-    language: str = Field(min_length=1, max_length=20)
+    language: str = Field(min_length=1, max_length=32)
     values: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=4096)]] = Field(
         default={}, max_length=100
     )

@@ -139,13 +139,8 @@ class Socket:
         if not self._live.ready.is_set():
             return False
         ring = self._live.ring
-        if (
-            hello.epoch == ring.epoch
-            and hello.pos is not None
-            and hello.id
-            and ring.holds(hello.pos, hello.id)
-        ):
-            self._place(hello.pos, hello.id)
+        if hello.epoch == ring.epoch and hello.pos is not None and ring.holds(hello.pos, hello.id or ""):
+            self._place(hello.pos, hello.id or "")
             self._ready("resumed")
         else:
             self._place_anew("fresh" if hello.pos is None else "resync")

@@ -18,7 +18,9 @@ describe('the time to answer', () => {
   })
 
   it('ends by the server’s word, though our clock is late', () => {
-    expect(replyTime({ open: false, until: at(HOUR), code: 'window_closed' }, 24, START)).toMatchObject({ closed: true, until_ms: START + HOUR * 1000 })
+    expect(replyTime({ open: false, until: at(-HOUR), code: 'window_closed' }, 24, START)).toMatchObject({ closed: true, until_ms: START - HOUR * 1000 })
+    // Nobody may read «минув завтра»: what was counted before was wrong.
+    expect(replyTime({ open: false, until: at(HOUR), code: 'window_closed' }, 24, START)).toMatchObject({ closed: true, until_ms: null })
     expect(replyTime({ open: false }, 24, START)).toMatchObject({ closed: true, until_ms: null })
   })
 

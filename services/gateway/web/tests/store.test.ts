@@ -163,6 +163,16 @@ describe('unread', () => {
     expect(store.dialogues.get('c')?.items.map(({ id }) => id)).toEqual(['m1', 'm2', 'm3'])
   })
 
+  it('never takes the part of a great history it is told of for all of it', () => {
+    const store = newStore()
+    store.dialogues.replace('c', page([message(1), message(2)]))
+    const history = (n: number, seconds: number) => message(n, { in_seq: 2, request_id: '', pos_at: at(seconds) })
+    for (const one of [history(3, -90), history(4, -80), history(5, -500)]) store.apply({ type: 'message.created', data: one })
+    expect(store.dialogues.get('c')).toMatchObject({ hasBefore: true })
+    // What lies further back is fetched as a page: there may be a hole before it.
+    expect(store.dialogues.get('c')?.items.map(({ id }) => id)).toEqual(['m3', 'm4', 'm1', 'm2'])
+  })
+
   it('closes the time to answer without a new revision, and opens it only with one', () => {
     const store = newStore()
     const until = at(60)

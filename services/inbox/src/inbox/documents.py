@@ -112,6 +112,8 @@ def state_document(state: State) -> Document:
             {"provider_id": one.provider_id, "withdrawn_at": one.withdrawn_at}
             for one in state.parked_deletions
         ]
+    if state.is_shut:
+        document["is_shut"] = True
     return document
 
 

@@ -9,8 +9,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from prometheus_client import Histogram
-
 from inbox.channels import ChannelBook, ChannelRecord, door_of
 from inbox.domain import (
     Commit,
@@ -306,24 +304,21 @@ class Intake:
 
     def _count(self, work: Mapping[Key, _Work]) -> None:
         now = self._clock()
+        took: dict[str, list[float]] = {}
         for one in work.values():
             for item in one.fresh:
                 if isinstance(item.fact, MessageReceived):
                     seconds = (now - item.fact.recorded_at).total_seconds()
-                    _stored_after(item.fact.channel_kind).observe(max(0.0, seconds))
+                    took.setdefault(item.fact.channel_kind, []).append(seconds)
                 if sampled(item.traceparent) is not None:
                     with span("inbox.stored", parent=item.traceparent):
                         pass
+        for kind, each in took.items():
+            metrics.inbound_e2e_seconds.observe_all(kind, each)
 
 
 # The same few hundred conversations again and again, and a hash is a tenth of a message's cost.
 _conversation_id = lru_cache(maxsize=4 * CACHED)(conversation_id_of)
-
-
-@lru_cache(maxsize=64)
-def _stored_after(channel_kind: str) -> Histogram:
-    # Looking a label up costs as much as observing.
-    return metrics.inbound_e2e_seconds.labels(kind=channel_kind)
 
 
 def _hand_over(states: dict[Key, State], found: Iterable[Message]) -> None:

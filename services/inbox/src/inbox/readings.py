@@ -30,7 +30,7 @@ WAITING_MAX: Final = 1_000
 """Readings on their way; with more of them the store or the broker is not well, and new ones are dropped."""
 REMEMBERED: Final = 3_000
 TELL_TIMEOUT_S: Final = 2.0
-_TROUBLE: Final[tuple[type[Exception], ...]] = (*STORE_TROUBLE, PublishUnknown, PublishUnroutable)
+_TROUBLE: Final[tuple[type[Exception], ...]] = (*STORE_TROUBLE, PublishUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,15 @@ class Readings:
         """Tell what was noted. What cannot be told now is not told."""
         self._bell.clear()
         waiting, self._waiting = self._waiting, {}
-        for key, reading in waiting.items():
+        for done, (key, reading) in enumerate(waiting.items()):
             try:
                 await self._tell(key, reading)
+            except PublishUnroutable:
+                log.warning("reading_has_no_connector", channel_id=reading.state.channel_id)
             except _TROUBLE as exc:
-                log.warning(
-                    "reading_not_told", channel_id=reading.state.channel_id, reason=type(exc).__name__
-                )
+                # Each of the others would wait as long for the same; the next rise makes them good.
+                log.warning("readings_not_told", count=len(waiting) - done, reason=type(exc).__name__)
+                return
 
     async def _tell(self, key: Key, reading: _Reading) -> None:
         state, contact = reading.state, reading.state.contact

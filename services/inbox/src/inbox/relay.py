@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Final
 
-from pydantic_core import to_json
+import orjson
 
 from inbox.channels import ChannelBook, ChannelRecord
 from inbox.domain import (
@@ -279,7 +279,7 @@ class Relay:
             "partition": partition,
             "published_at": self._clock(),
         }
-        body = to_json(head)[:-1] + b',"changes":[' + b",".join(changes) + b"]}"
+        body = orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1] + b',"changes":[' + b",".join(changes) + b"]}"
         return Outgoing(FACTS, facts_key(partition), body, event_id, ENVELOPE_TYPE)
 
     async def _tell(self, envelopes: Sequence[Outgoing]) -> None:
@@ -380,7 +380,7 @@ def change_of(step: Step, channel: ChannelRecord | None, messenger: Messenger) -
     title = channel.view.title if channel is not None else ""
     row = row_view(state, title, window_of(state, messenger, commit.at))
     events.append({"type": "conversation.upserted", "data": row})
-    return to_json(
+    return orjson.dumps(
         {
             "tenant_id": commit.tenant_id,
             "channel_id": commit.channel_id,
@@ -390,7 +390,8 @@ def change_of(step: Step, channel: ChannelRecord | None, messenger: Messenger) -
             "traceparent": commit.trace,
             "received_at": commit.received_at,
             "events": events,
-        }
+        },
+        option=orjson.OPT_UTC_Z,
     )
 
 

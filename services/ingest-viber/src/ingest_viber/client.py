@@ -27,7 +27,7 @@ from msgkit.connector.errors import (
 from msgkit.connector.public_media import PublicAddresses
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
-from msgkit.runtime.http import URL_TEMPLATE, redacted_client
+from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client
 
 API_URL = "https://chatapi.viber.com"
 CALL_SECONDS = 20.0
@@ -88,9 +88,8 @@ class ViberClient:
         self._monotonic = monotonic
         self._pauses: dict[str, _Pause] = {}
         limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
-        self._http = redacted_client(
-            "viber", transport=httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
-        )
+        transport = httpx2.AsyncHTTPTransport(verify=authorities(), limits=limits, trust_env=False)
+        self._http = redacted_client("viber", transport=transport)
 
     async def aclose(self) -> None:
         await self._http.aclose()

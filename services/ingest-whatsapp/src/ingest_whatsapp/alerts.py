@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ingest_whatsapp.envelope import Frame
 from ingest_whatsapp.payloads import WORD_MAX_CHARS, Node, items, node, text, words
-from ingest_whatsapp.refusals import to_failure, to_problem
+from ingest_whatsapp.refusals import to_problem
 from msgkit.connector.contract import AccountAlert, Parsed
 
 COUNTED_FIELDS = frozenset(
@@ -29,29 +29,35 @@ COUNTED_FIELDS = frozenset(
 )
 """Known, and nothing to do: templates are asked for, quality is looked at by the watch of the accounts."""
 
+_UNTIL_REPAIRED = " Тоді натисніть «Підключити знову»."
+_UNTIL_SETTLED = " Коли все вирішено, натисніть «Підключити знову»: це попередження зникне."
+"""Meta takes back a ban and a parting; everything else ends when a person says so."""
 _DISCONNECTED = {
     "PARTNER_REMOVED": "Власник акаунта WhatsApp від'єднав наш застосунок. "
-    "Надайте доступ знову в Meta Business Suite і підключіть канал ще раз.",
+    f"Надайте доступ знову в Meta Business Suite.{_UNTIL_REPAIRED}",
     "ACCOUNT_OFFBOARDED": "Номер від'єднано: змінено телефон або перереєстровано WhatsApp Business. "
-    "Відкрийте застосунок на новому телефоні або підключіть номер ще раз.",
-    "ACCOUNT_DELETED": "Акаунт WhatsApp Business видалено. Підключіть канал з іншим акаунтом.",
+    f"Відкрийте застосунок на новому телефоні або підключіть номер до застосунку ще раз.{_UNTIL_REPAIRED}",
+    "ACCOUNT_DELETED": "Акаунт WhatsApp Business видалено. Підключіть номер іншого акаунта як новий канал.",
 }
 _ALL_WELL = frozenset({"ACCOUNT_RECONNECTED", "PARTNER_ADDED"})
 _BANNED = (
     "Meta вимкнула акаунт WhatsApp Business. "
-    "Подайте апеляцію в Meta Business Suite, «Якість облікового запису»."
+    "Подайте апеляцію в Meta Business Suite, «Якість облікового запису». Коли Meta поверне доступ, канал "
+    "запрацює сам або після «Підключити знову»."
 )
 _TO_BE_BANNED = (
     "Meta попереджає, що вимкне акаунт WhatsApp Business{when}. "
     "Перевірте «Якість облікового запису» в Meta Business Suite й подайте апеляцію."
+    f"{_UNTIL_SETTLED}"
 )
 _VIOLATION = (
     "Meta зафіксувала порушення правил WhatsApp{what}. "
-    "Перевірте «Якість облікового запису» в Meta Business Suite."
+    f"Перевірте «Якість облікового запису» в Meta Business Suite.{_UNTIL_SETTLED}"
 )
 _RESTRICTED = (
     "Meta обмежила акаунт WhatsApp: {what}{when}. "
     "Перевірте «Якість облікового запису» в Meta Business Suite й подайте апеляцію."
+    f"{_UNTIL_SETTLED}"
 )
 _RESTRICTIONS = {
     "RESTRICTED_BIZ_INITIATED_MESSAGING": "не можна писати першими (шаблони)",
@@ -84,12 +90,9 @@ def to_alerts(frame: Frame) -> Parsed:
 def to_problems(frame: Frame) -> Parsed:
     """`value.errors[]` without messages: something is wrong with the number or the app."""
     problem = to_problem(frame.value.get("errors"))
-    return Parsed(counted=("errors",)) if problem is None else _alert(frame, problem, ("errors",))
-
-
-def history_declined(frame: Frame, errors: object) -> Parsed:
-    """`history[].errors[]`: the past dialogues do not come, e.g. because the owner does not share them."""
-    return _alert(frame, to_failure(errors).text, ("history_declined",))
+    if problem is None:
+        return Parsed(counted=("errors",))
+    return _alert(frame, f"{problem}{_UNTIL_SETTLED}", ("errors",))
 
 
 def _alert(

@@ -6,7 +6,6 @@ from ingest_whatsapp.client import GraphClient
 from ingest_whatsapp.connector import KIND, WhatsAppConnector
 from ingest_whatsapp.settings import Settings
 from msgkit.connector.ingest import build_ingest
-from msgkit.connector.public_media import public_addresses
 from msgkit.runtime.objects import ObjectStore
 from msgkit.runtime.service import Service, run
 
@@ -14,7 +13,7 @@ from msgkit.runtime.service import Service, run
 def build() -> Service:
     """The service, wired and not yet running."""
     settings = Settings()
-    client = GraphClient(KIND, ObjectStore(settings.objects_url), public_addresses(settings))
+    client = GraphClient(KIND, ObjectStore(settings.objects_url))
     # No spool: WhatsApp repeats a webhook for seven days (fact sheet 1.1).
     return build_ingest(WhatsAppConnector(client), settings, has_people=True, app=settings.app_keys())
 

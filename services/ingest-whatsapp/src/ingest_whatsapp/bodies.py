@@ -60,17 +60,16 @@ def to_recipient(address: str) -> Node:
     )
 
 
-def to_body(request: Request, file_id: str | None = None, address: str | None = None) -> dict[str, Any]:
+def to_body(request: Request, file_id: str | None = None) -> dict[str, Any]:
     """The JSON of the call.
 
     Args:
         request: what to send.
         file_id: of the upload, for a request with a file.
-        address: instead of it: where WhatsApp fetches the file.
     """
     content = request.content
     if request.file is not None:
-        content = {**({"id": file_id} if address is None else {"link": address}), **content}
+        content = {"id": file_id, **content}
     body: dict[str, Any] = {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",

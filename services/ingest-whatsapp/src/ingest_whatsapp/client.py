@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ from ingest_whatsapp.payloads import Node, integer, is_node, items, node, opaque
 from ingest_whatsapp.refusals import (
     BAD_PARAMETER,
     MEDIA_FAILED,
-    SPAM_CODE,
-    SPAM_PAUSE_SECONDS,
+    ODD_VALUE,
+    Does,
     row_of,
     to_error,
 )
@@ -32,8 +33,12 @@ from ingest_whatsapp.registration import (
 from ingest_whatsapp.templates import to_templates
 from ingest_whatsapp.uploads import Uploads
 from msgkit.connector.contract import Account, ConnectionReport, Identity, MediaStream, Receipt
-from msgkit.connector.errors import DeliveryUnknown, MessageRejected, ProviderUnavailable
-from msgkit.connector.public_media import PublicAddresses
+from msgkit.connector.errors import (
+    CredentialsInvalid,
+    DeliveryUnknown,
+    MessageRejected,
+    ProviderUnavailable,
+)
 from msgkit.contracts.internal_api import MessageTemplate
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger
@@ -48,8 +53,20 @@ REGISTRATION_SECONDS: Final = 40.0
 """While it registers an address WhatsApp calls it, maybe through slow proxies."""
 PAGE: Final = 100
 PAGES_MAX: Final = 50
+TROUBLE_SECONDS: Final = 3600.0
+"""What only the answers to our sends tell of a number counts for so long: nobody says when it is over."""
+_SEEN_BY_A_LOOK = frozenset({0, 190})
+"""Codes of a token that is none: looking at the number is refused with them too."""
 _ATTEMPTS_KEPT: Final = 1_000
-_ODD_VALUE: Final = 131009
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    text: str
+    until: float
+    """Monotonic seconds."""
+    stops: bool
+    """Nothing at all can be sent."""
 
 
 class GraphClient:
@@ -59,7 +76,6 @@ class GraphClient:
         self,
         kind: str,
         objects: ObjectStore,
-        addresses: PublicAddresses,
         api_url: str = API_URL,
         outside: SafeFetch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -68,7 +84,6 @@ class GraphClient:
         Args:
             kind: for the metrics.
             objects: where files of answers lie.
-            addresses: makes the ones where WhatsApp fetches what its upload does not take.
             api_url: of numbers without an `api_base` of their own.
             outside: for tests: how files of clients are fetched.
             monotonic: seconds that only rise, for the pauses.
@@ -76,10 +91,9 @@ class GraphClient:
         self._graph = Graph(kind, api_url, monotonic)
         self._uploads = Uploads(self._graph, objects)
         self._downloads = Downloads(self._graph, outside)
-        self._addresses = addresses
         self._monotonic = monotonic
         self._attempts: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._held_back: dict[str, float] = {}
+        self._troubles: dict[str, _Trouble] = {}
 
     async def aclose(self) -> None:
         await self._downloads.aclose()
@@ -96,11 +110,6 @@ class GraphClient:
         file = request.file
         if file is None:
             return await self._say(account, to_body(request), refusal)
-        if file.by_address:
-            # Made now and not before: an address lives for a week.
-            address = self._addresses.of(file.key, file.mime, file.name)
-            refusal = partial(self._file_refused, account, request, False)
-            return await self._say(account, to_body(request, address=address), refusal)
         media_id = self._uploads.known(account, file)
         is_known = media_id is not None
         if media_id is None:
@@ -127,15 +136,19 @@ class GraphClient:
         return Receipt(message_id)
 
     def _refused(self, account: Account, error: Node) -> Exception:
-        if integer(error.get("code")) == SPAM_CODE:
-            self._held_back[account.channel_id] = self._monotonic() + SPAM_PAUSE_SECONDS
+        code = integer(error.get("code"))
+        row = row_of(code)
+        stops = row is not None and row.does is Does.STOP
+        if row is not None and (row.is_accounts or (stops and code not in _SEEN_BY_A_LOOK)):
+            until = self._monotonic() + TROUBLE_SECONDS
+            self._troubles[account.channel_id] = _Trouble(row.text, until, stops)
         return to_error(error)
 
     def _file_refused(self, account: Account, request: Request, is_known: bool, error: Node) -> Exception:
         """A file that could not be taken may be taken the next time, from a new upload."""
         code = integer(error.get("code"))
         # An id from before may have gone at Meta; it is then a bad parameter like any other.
-        if code == MEDIA_FAILED or (is_known and code in {BAD_PARAMETER, _ODD_VALUE}):
+        if code == MEDIA_FAILED or (is_known and code in {BAD_PARAMETER, ODD_VALUE}):
             assert request.file is not None
             self._uploads.forget(account, request.file)
             if self._may_repeat(account, request.mark):
@@ -227,19 +240,26 @@ class GraphClient:
 
     async def check(self, account: Account, webhook_url: str) -> ConnectionReport:
         """How the number is connected. Raises the errors."""
+        trouble = self._trouble(account)
+        if trouble is not None and trouble.stops and account.state == "disconnected":
+            # The look finds the token good, and the account would be switched on again for one send after
+            # another. A person who switches it on is not in doubt: then it is not disconnected any more.
+            raise CredentialsInvalid(trouble.text)
         ask = Ask(verb="GET", path=f"{ids(_waba(account))}/subscribed_apps", name="subscribed_apps")
         standing = Standing(
             number=await self._number_fields(account),
             subscribed=items((await self._graph.call(account, ask)).get("data")),
         )
-        is_held_back = self._held_back.get(account.channel_id, 0.0) > self._monotonic()
-        row = row_of(SPAM_CODE)
         return to_report(
             standing,
             webhook_url,
             is_own_app=has_own_app(account),
-            held_back=row.text if is_held_back and row is not None else None,
+            trouble=None if trouble is None or trouble.stops else trouble.text,
         )
+
+    def _trouble(self, account: Account) -> _Trouble | None:
+        found = self._troubles.get(account.channel_id)
+        return found if found is not None and found.until > self._monotonic() else None
 
     async def disconnect(self, account: Account) -> None:
         """No webhooks of this number any more; may be repeated. Raises the errors.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +28,9 @@ from msgkit.connector.contract import Account, AppPart, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
 from msgkit.contracts.events import RAW_LIMIT_BYTES
 from msgkit.contracts.ids import conversation_id, inbound_event_id
+
+_HALF_OF_A_SIGN = re.compile(rb"\\u[dD][89a-fA-F]")
+"""A surrogate. Two of them are a sign beyond the first 65,536 of Unicode; one alone is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def is_test(body: bytes) -> bool:
 
 def _whole(body: bytes) -> Node:
     try:
-        whole = from_json(body, allow_inf_nan=False)
+        whole = _read(body)
     except ValueError as exc:
         raise PayloadInvalid(f"not readable as JSON: {str(exc)[:200]}") from None
     if not is_node(whole):
@@ -116,6 +121,20 @@ def _whole(body: bytes) -> Node:
     if not isinstance(whole.get("entry"), list):
         raise PayloadInvalid("a webhook without entries")
     return whole
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        if not _HALF_OF_A_SIGN.search(body):
+            raise
+    # A name or a text cut in the middle of a sign: it must not cost the thousand updates beside it.
+    try:
+        said = json.dumps(json.loads(body), ensure_ascii=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return from_json(said.encode("utf-8", "replace"), allow_inf_nan=False)
 
 
 def _walk(whole: Node) -> Sequence[tuple[object, object]]:

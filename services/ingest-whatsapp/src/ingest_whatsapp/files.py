@@ -1,4 +1,4 @@
-"""How WhatsApp takes a file of ours: as what, by upload or by an address of ours. Pure."""
+"""How WhatsApp takes a file of ours: as what it is shown, and which type it is said to be. Pure."""
 
 from __future__ import annotations
 
@@ -20,35 +20,10 @@ from msgkit.runtime.file_names import clean_name
 STICKER_MAX_BYTES: Final = 100_000
 """One that stands still; an animated one may have 500 KB, and we do not know which it is. Source: fact sheet
 2.4."""
-WEBP_MAX_BYTES: Final = 500_000
-"""Of an upload of this type. Source: fact sheet 2.4."""
 
 _IMAGES = frozenset({"image/jpeg", "image/png"})
 _VIDEOS = frozenset({"video/mp4", "video/3gpp"})
 _SOUNDS = frozenset({"audio/aac", "audio/mp4", "audio/mpeg", "audio/amr", "audio/ogg"})
-_PAPERS = frozenset(
-    {
-        "application/pdf",
-        "application/msword",
-        "application/vnd.ms-excel",
-        "application/vnd.ms-powerpoint",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "text/plain",
-    }
-)
-_UPLOAD_MAX_BYTES: Final = {
-    **dict.fromkeys(_IMAGES, IMAGE_MAX_BYTES),
-    **dict.fromkeys(_VIDEOS, VIDEO_MAX_BYTES),
-    **dict.fromkeys(_SOUNDS, AUDIO_MAX_BYTES),
-    **dict.fromkeys(_PAPERS, DOCUMENT_MAX_BYTES),
-    "image/webp": WEBP_MAX_BYTES,
-}
-"""Types the upload takes, and how much of each, whatever the file is sent as later.
-
-Source: WA/cloud-api/reference/media, supported types (fact sheet 2.4).
-"""
 _BY_ENDING: Final = {
     **dict.fromkeys(("txt", "csv", "log", "md"), "text/plain"),
     "doc": "application/msword",
@@ -80,8 +55,6 @@ class File:
     name: str
     size_bytes: int
     is_voice: bool
-    by_address: bool
-    """The upload does not take it: WhatsApp is to fetch it, and a status says if it cannot."""
 
     @property
     def takes_caption(self) -> bool:
@@ -90,6 +63,8 @@ class File:
 
 def to_file(media: OutboundMedia) -> File:
     """How WhatsApp shows this file; what it would not show as itself goes as a document.
+
+    Which documents the upload takes is known to WhatsApp alone: it is asked, and its refusal is final.
 
     Raises:
         MessageRejected: bigger than WhatsApp takes, or empty.
@@ -118,7 +93,6 @@ def to_file(media: OutboundMedia) -> File:
         name=name,
         size_bytes=media.size_bytes,
         is_voice=is_voice,
-        by_address=media.size_bytes > _UPLOAD_MAX_BYTES.get(mime, 0),
     )
 
 

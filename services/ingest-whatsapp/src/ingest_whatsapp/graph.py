@@ -27,7 +27,7 @@ from msgkit.connector.errors import (
     Throttled,
 )
 from msgkit.runtime import metrics
-from msgkit.runtime.http import URL_TEMPLATE, redacted_client
+from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client
 from msgkit.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -105,9 +105,8 @@ class Graph:
         self._api_url = api_url
         self._pauses = Pauses(monotonic)
         limits = httpx2.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
-        self._http = redacted_client(
-            "whatsapp", transport=httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
-        )
+        transport = httpx2.AsyncHTTPTransport(verify=authorities(), limits=limits, trust_env=False)
+        self._http = redacted_client("whatsapp", transport=transport)
 
     async def aclose(self) -> None:
         await self._http.aclose()

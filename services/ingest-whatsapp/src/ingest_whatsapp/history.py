@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ingest_whatsapp.alerts import history_declined
 from ingest_whatsapp.content import to_content
 from ingest_whatsapp.envelope import Frame
 from ingest_whatsapp.identity import Ids, People, Person, ids_of, of_sender, of_target
@@ -16,6 +15,7 @@ from ingest_whatsapp.payloads import (
     NAME_MAX_CHARS,
     Node,
     digits_of,
+    integer,
     is_node,
     items,
     node,
@@ -23,6 +23,7 @@ from ingest_whatsapp.payloads import (
     text,
     words,
 )
+from ingest_whatsapp.refusals import HISTORY_DECLINED
 from msgkit.connector.contract import Parsed
 from msgkit.contracts.events import ContactChanged, MessageRecalled
 from msgkit.contracts.words import Direction, MessageState
@@ -44,14 +45,20 @@ def to_history(frame: Frame) -> Iterator[Parsed]:
     people = People(frame.value.get("contacts"))
     for chunk in items(frame.value.get("history")):
         yield Parsed(counted=("history_chunk",))
-        if items(node(chunk).get("errors")):
-            yield history_declined(frame, node(chunk).get("errors"))
+        if errors := items(node(chunk).get("errors")):
+            yield _to_refusal(errors)
         for thread in items(node(chunk).get("threads")):
             ids = ids_of(node(thread).get("id"), node(thread).get("user_id"))
             for message in items(node(thread).get("messages")):
                 yield _to_recalled(message, frame, people, ids)
     for message in items(frame.value.get("messages")):
         yield _to_recalled(message, frame, people, Ids(None, None))
+
+
+def _to_refusal(errors: list[Any]) -> Parsed:
+    """No history comes. That is no fault of the account, and nothing would end an alert: it is counted."""
+    codes = {integer(node(error).get("code")) for error in errors}
+    return Parsed(counted=("history_declined" if HISTORY_DECLINED in codes else "history_refused",))
 
 
 def to_address_book(frame: Frame) -> Iterator[Parsed]:
@@ -112,4 +119,6 @@ def _to_card(told: Node, frame: Frame) -> Parsed:
         is_new_number=False,
         happened_at=at,
     )
-    return Parsed(events=(event,), counted=("address_book",), people=(person.seen(at),))
+    # Most of them never wrote to the salon: the kit names those who did, and keeps nothing of the others.
+    seen = person.seen(at, is_known_only=True)
+    return Parsed(events=(event,), counted=("address_book",), people=(seen,))

@@ -85,12 +85,13 @@ class Person:
             language=None,
         )
 
-    def seen(self, at: datetime, retired: Ids | None = None) -> PersonSeen:
+    def seen(self, at: datetime, retired: Ids | None = None, *, is_known_only: bool = False) -> PersonSeen:
         """The proof, for the kit.
 
         Args:
             at: when.
             retired: ids that were this person's until now.
+            is_known_only: as in `PersonSeen`.
         """
         keys = self.ids.keys
         old = () if retired is None else retired.keys
@@ -102,6 +103,7 @@ class Person:
             retired=tuple(one for one in old if one not in keys),
             address=self.ids.address,
             at=at,
+            is_known_only=is_known_only,
         )
 
 
@@ -162,7 +164,7 @@ def same_people(seen: Iterable[PersonSeen]) -> tuple[PersonSeen, ...]:
             places.clear()
             kept.append(person)
             continue
-        proof = (person.key, person.ids, person.also, person.address)
+        proof = (person.key, person.ids, person.also, person.address, person.is_known_only)
         place = places.get(proof)
         if place is None:
             places[proof] = len(kept)

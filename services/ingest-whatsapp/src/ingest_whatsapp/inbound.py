@@ -11,7 +11,18 @@ from ingest_whatsapp.content import own_phone, reply_value, to_content, to_place
 from ingest_whatsapp.envelope import Change, Frame
 from ingest_whatsapp.history import to_address_book, to_history
 from ingest_whatsapp.identity import People, Person, of_sender, of_target, same_people
-from ingest_whatsapp.payloads import WORD_MAX_CHARS, Node, is_node, items, node, opaque, short, text
+from ingest_whatsapp.payloads import (
+    NUMBER_PREFIX,
+    WORD_MAX_CHARS,
+    Node,
+    is_node,
+    items,
+    node,
+    opaque,
+    short,
+    text,
+)
+from ingest_whatsapp.phones import same_phone
 from ingest_whatsapp.statuses import to_receipt
 from ingest_whatsapp.system import to_change
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
@@ -98,7 +109,14 @@ def _of_change(frame: Frame) -> Iterator[Parsed]:
 def _is_ours(change: Change, account: Account) -> bool:
     if change.phone_number_id is not None:
         return change.phone_number_id == account.account_id
-    return change.waba_id is None or change.waba_id == account.credentials.get("waba_id")
+    if change.waba_id is not None and change.waba_id != account.credentials.get("waba_id"):
+        return False
+    told = change.display_digits
+    ours = [
+        name.removeprefix(NUMBER_PREFIX) for name in account.also_known_as if name.startswith(NUMBER_PREFIX)
+    ]
+    # At an address of a tenant's own app nobody has asked yet which number of the account it is about.
+    return not told or not ours or any(same_phone(told, one) for one in ours)
 
 
 def _nobodys(change: Change) -> Parsed:

@@ -15,7 +15,8 @@ PAUSE_MAX_S = 900.0
 BUSY_PERCENT = 95.0
 """Of an allowance that is nearly used up; then we go slowly before we are refused."""
 BUSY_PAUSE_S = 30.0
-REGAIN_MAX_S = 24 * 3600.0
+WAIT_MAX_S = 24 * 3600.0
+"""However long WhatsApp asks for: a slip of a proxy must not silence a number for weeks."""
 
 _RETRY_AFTER = re.compile(r"[0-9]{1,6}")
 _SHARES = ("call_count", "total_cputime", "total_time")
@@ -76,7 +77,7 @@ class Pauses:
 def retry_after_s(header: str | None) -> float:
     """Seconds of `Retry-After`; 0 if it is none, or a date."""
     found = _RETRY_AFTER.fullmatch(header or "")
-    return float(found.group()) if found else 0.0
+    return min(WAIT_MAX_S, float(found.group())) if found else 0.0
 
 
 def usage_wait_s(header: str | None) -> float:
@@ -95,6 +96,6 @@ def usage_wait_s(header: str | None) -> float:
 def _wait_of(use: Node) -> float:
     minutes = number(use.get("estimated_time_to_regain_access")) or 0.0
     if minutes > 0:
-        return min(REGAIN_MAX_S, minutes * 60.0)
+        return min(WAIT_MAX_S, minutes * 60.0)
     is_busy = any((number(use.get(share)) or 0.0) >= BUSY_PERCENT for share in _SHARES)
     return BUSY_PAUSE_S if is_busy else 0.0

@@ -24,6 +24,11 @@ from msgkit.contracts.words import FailureCode
 PAIR_CODE = 131056
 SPAM_CODE = 131048
 MEDIA_FAILED = 131053
+UNSUPPORTED_TYPE = 131051
+ODD_VALUE = 131009
+FILE_LOST = 131052
+ONLY_IN_THE_APP = 131060
+HISTORY_DECLINED = 2593109
 BAD_PARAMETER = 100
 NO_SUCH_OBJECT = 33
 """`error_subcode` beside code 100: an id that is not there, or that this token may not see."""
@@ -73,6 +78,8 @@ class CodeRow:
     pause_s: float = 0.0
     last: int | None = None
     """Of a run of codes that mean the same."""
+    is_accounts: bool = False
+    """The administrator must hear of it too, although the account goes on working."""
     source: str = _SHEET
 
     def is_of(self, code: int) -> bool:
@@ -106,12 +113,8 @@ CODE_TABLE: tuple[CodeRow, ...] = (
          "Номер видалено з WhatsApp. Підключіть інший номер як новий канал."),
     CodeRow(368, Does.STOP, "the account is blocked for violating a policy",
          "Meta заблокувала акаунт за порушення правил. Подайте апеляцію в Business Support Home."),
-    CodeRow(130497, Does.STOP, "the account may not write to this country",
-         "Meta заборонила акаунту писати в країну клієнта. Зверніться до підтримки Meta."),
     CodeRow(131031, Does.STOP, "the account is locked or restricted",
          "Акаунт WhatsApp заблоковано. Перевірте причину у WhatsApp Manager і подайте апеляцію."),
-    CodeRow(131042, Does.STOP, "there is a problem with the payment method",
-         "WhatsApp не може списати оплату. Перевірте платіжний метод у Meta Business Suite."),
     CodeRow(131045, Does.STOP, "the number is not registered correctly (certificate)",
          "Реєстрація номера неправильна. Зареєструйте номер знову у WhatsApp Manager."),
     CodeRow(133010, Does.STOP, "the number is not registered on the platform",
@@ -128,10 +131,17 @@ CODE_TABLE: tuple[CodeRow, ...] = (
     CodeRow(SPAM_CODE, Does.WAIT, "the number is held back because clients blocked it or reported spam",
          "WhatsApp обмежив номер: забагато скарг на спам. Перевірте якість номера у WhatsApp Manager і "
          "припиніть розсилки.",
-         failure=FailureCode.RATE_LIMITED, pause_s=SPAM_PAUSE_SECONDS),
+         failure=FailureCode.RATE_LIMITED, pause_s=SPAM_PAUSE_SECONDS, is_accounts=True),
     CodeRow(PAIR_CODE, Does.WAIT_FOR_CONTACT, "too many messages to this client in a short time",
          "Забагато повідомлень цьому клієнту поспіль. Надішліть ще раз за хвилину.",
          failure=FailureCode.RATE_LIMITED, pause_s=PAIR_SECONDS),
+    # --- the account, for some messages only: free ones go on, and so do those to other countries
+    CodeRow(131042, Does.REJECT, "there is a problem with the payment method",
+         "WhatsApp не може списати оплату. Перевірте платіжний метод у Meta Business Suite.",
+         is_accounts=True),
+    CodeRow(130497, Does.REJECT, "the account may not write to this country",
+         "Meta заборонила акаунту писати в країну клієнта. Зверніться до підтримки Meta.",
+         failure=FailureCode.RECIPIENT_UNAVAILABLE),
     # --- temporary
     CodeRow(1, Does.RETRY, "an unknown error, maybe of the server", _TEMPORARY),
     CodeRow(2, Does.RETRY, "the service is down or overloaded", _TEMPORARY),
@@ -166,10 +176,10 @@ CODE_TABLE: tuple[CodeRow, ...] = (
          f"{_MARKETING}: він відмовився від вашої реклами. Не надсилайте йому рекламних шаблонів.",
          failure=FailureCode.RECIPIENT_UNAVAILABLE),
     # --- the message
-    CodeRow(131051, Does.REJECT, "the type of the message is not supported",
+    CodeRow(UNSUPPORTED_TYPE, Does.REJECT, "the type of the message is not supported",
          "WhatsApp не підтримує такого повідомлення. Надішліть його текстом або файлом.",
          failure=FailureCode.UNSUPPORTED_KIND),
-    CodeRow(131052, Does.REJECT, "the client's file cannot be downloaded, e.g. above 100 MB",
+    CodeRow(FILE_LOST, Does.REJECT, "the client's file cannot be downloaded, e.g. above 100 MB",
          "Файл клієнта не вдалося завантажити: він більший за 100 МБ або вже недоступний. Попросіть "
          "надіслати його ще раз або меншим.",
          failure=FailureCode.FILE_TOO_BIG),
@@ -178,7 +188,7 @@ CODE_TABLE: tuple[CodeRow, ...] = (
          failure=FailureCode.UNSUPPORTED_KIND),
     CodeRow(BAD_PARAMETER, Does.REJECT, "a parameter is not valid", _FIX_MESSAGE),
     CodeRow(131008, Does.REJECT, "a required parameter is missing", _FIX_MESSAGE),
-    CodeRow(131009, Does.REJECT, "the value of a parameter is not valid", _FIX_MESSAGE),
+    CodeRow(ODD_VALUE, Does.REJECT, "the value of a parameter is not valid", _FIX_MESSAGE),
     CodeRow(135000, Does.REJECT, "the message failed because of its parameters", _FIX_MESSAGE, source=_PYWA),
     CodeRow(132000, Does.REJECT, "the number of the template's values is wrong",
          "У шаблоні заповнено не стільки полів, скільки треба. Виберіть шаблон знову й заповніть усі."),
@@ -196,7 +206,7 @@ CODE_TABLE: tuple[CodeRow, ...] = (
          "Meta вимкнула цей шаблон назавжди. Виберіть або створіть інший."),
     CodeRow(132000, Does.REJECT, "another fault of a template", _TEMPLATE, last=132016),
     # --- webhooks and set-up
-    CodeRow(131060, Does.REJECT, "the message exists only in the WhatsApp Business app",
+    CodeRow(ONLY_IN_THE_APP, Does.REJECT, "the message exists only in the WhatsApp Business app",
          "Це повідомлення видно лише в застосунку WhatsApp Business. Відкрийте його на телефоні салону.",
          failure=FailureCode.UNSUPPORTED_KIND),
     CodeRow(2200, Does.REJECT, "the callback did not pass the handshake",
@@ -208,7 +218,7 @@ CODE_TABLE: tuple[CodeRow, ...] = (
     CodeRow(2593108, Does.REJECT, "more than 24 hours since onboarding",
          "Минуло понад 24 години від підключення: історія вже недоступна. Щоб отримати її, відключіть "
          "номер у застосунку WhatsApp Business і підключіть знову.", source=_SYNC),
-    CodeRow(2593109, Does.REJECT, "the business declined to share its history",
+    CodeRow(HISTORY_DECLINED, Does.REJECT, "the business declined to share its history",
          "Власник номера не дозволив ділитися історією. Дозвольте це в застосунку WhatsApp Business під час "
          "наступного підключення.", source=_SYNC),
 )  # fmt: skip
@@ -251,7 +261,7 @@ def to_problem(errors: object) -> str | None:
     """
     for found in items(errors):
         row = row_of(integer(node(found).get("code")))
-        if row is not None and (row.does is Does.STOP or row.code == SPAM_CODE):
+        if row is not None and (row.does is Does.STOP or row.is_accounts):
             return row.text
     return None
 
@@ -262,10 +272,11 @@ def to_reason(errors: object) -> str | None:
     Source: fact sheet 1.4.
     """
     code = integer(_first(errors).get("code"))
-    if code == 131051:
+    if code == UNSUPPORTED_TYPE:
         return "WhatsApp не передає таких повідомлень. Попросіть клієнта надіслати текстом або файлом."
     row = row_of(code)
-    return None if row is None else row.text
+    # What the other codes say to people is about messages of ours.
+    return row.text if row is not None and row.code in {FILE_LOST, ONLY_IN_THE_APP} else None
 
 
 def to_error(error: Node) -> Exception:

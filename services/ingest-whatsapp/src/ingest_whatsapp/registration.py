@@ -99,7 +99,7 @@ def own_hook_of(number: Node) -> str:
 
 
 def to_report(
-    standing: Standing, webhook_url: str, *, is_own_app: bool, held_back: str | None
+    standing: Standing, webhook_url: str, *, is_own_app: bool, trouble: str | None
 ) -> ConnectionReport:
     """How a number is connected.
 
@@ -107,7 +107,7 @@ def to_report(
         standing: what WhatsApp says.
         webhook_url: our address for it.
         is_own_app: it is served by an app of the tenant's, at an address of its own.
-        held_back: a problem that only the answers to our sends tell; None if there is none.
+        trouble: a problem that only the answers to our sends tell; None if there is none.
 
     Source: fact sheet 4. WhatsApp tells nothing of webhooks that wait.
     """
@@ -124,7 +124,7 @@ def to_report(
             f"Номер у WhatsApp має стан {status}. Відкрийте його у WhatsApp Manager й усуньте причину."
         )
         return ConnectionReport(connected=False, problem=problem, pending_updates=None)
-    problem = held_back
+    problem = trouble
     if problem is None and (text(number.get("quality_rating")) or "").upper() == "RED":
         problem = _LOW_QUALITY
     return ConnectionReport(connected=True, problem=problem, pending_updates=None)

@@ -127,15 +127,18 @@ def _button_places(buttons: list[Node]) -> list[TemplatePlace]:
     """An address has one place at most, at its end."""
     places = []
     for index, button in enumerate(buttons):
-        if _kind(button) == "URL" and _PLACE.search(text(button.get("url")) or ""):
-            example = next(iter(items(button.get("example"))), "")
+        address = text(button.get("url")) or ""
+        place = _PLACE.search(address) if _kind(button) == "URL" else None
+        if place is not None:
+            # Meta's example is mostly the whole address, and only its end is filled in.
+            example = text(next(iter(items(button.get("example"))), None)) or ""
             places.append(
                 TemplatePlace(
                     key=f"button.{index}",
                     part="button",
                     index=index,
                     name=None,
-                    example=(text(example) or "")[:_EXAMPLE_MAX_CHARS],
+                    example=example.removeprefix(address[: place.start()])[:_EXAMPLE_MAX_CHARS],
                 )
             )
     return places

@@ -14,7 +14,15 @@ from typing import Final
 
 from ingest_whatsapp.files import File, FileKind
 from ingest_whatsapp.graph import CALL_SECONDS, Ask, Graph, ids
-from ingest_whatsapp.payloads import MEDIA_ID_MAX_CHARS, opaque
+from ingest_whatsapp.payloads import MEDIA_ID_MAX_CHARS, Node, integer, opaque
+from ingest_whatsapp.refusals import (
+    BAD_PARAMETER,
+    MEDIA_FAILED,
+    NO_SUCH_OBJECT,
+    ODD_VALUE,
+    UNSUPPORTED_TYPE,
+    to_error,
+)
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable
 from msgkit.contracts.words import FailureCode
@@ -26,6 +34,13 @@ KEPT: Final = 2_000
 """Ids remembered by one process; one that is forgotten costs an upload."""
 BYTES_PER_SECOND: Final = 256 * 1024
 """The slowest line we wait for."""
+
+_OF_THE_FILE = frozenset({BAD_PARAMETER, ODD_VALUE, UNSUPPORTED_TYPE, MEDIA_FAILED})
+"""Refusals of an upload, where nothing but the file can be wrong."""
+_NOT_TAKEN = (
+    "WhatsApp не взяв цей файл. Він бере фото JPEG і PNG до 5 МБ, відео MP4 і аудіо до 16 МБ, PDF, Word, "
+    "Excel, PowerPoint і текст до 100 МБ: збережіть файл так або надішліть посилання на нього."
+)
 
 _Key = tuple[str, str, str, str]
 
@@ -79,6 +94,7 @@ class Uploads:
                     "Content-Length": str(len(head) + size + len(tail)),
                 },
                 seconds=CALL_SECONDS + size / BYTES_PER_SECOND,
+                refusal=_refused,
                 waits=True,
             )
             answer = await self._graph.call(account, ask)
@@ -101,6 +117,15 @@ class Uploads:
         async for chunk in self._objects.read(file.key):
             yield chunk
         yield tail
+
+
+def _refused(error: Node) -> Exception:
+    """What a refusal of an upload means. Said before anything was sent, so the client gets no half of it."""
+    is_final = error.get("is_transient") is not True
+    is_known = integer(error.get("error_subcode")) != NO_SUCH_OBJECT
+    if is_final and is_known and integer(error.get("code")) in _OF_THE_FILE:
+        return MessageRejected(FailureCode.UNSUPPORTED_KIND, _NOT_TAKEN)
+    return to_error(error)
 
 
 def _key(account: Account, file: File) -> _Key:

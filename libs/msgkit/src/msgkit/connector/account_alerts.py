@@ -33,24 +33,26 @@ class AccountAlerts:
         self._listeners.append(listener)
 
     async def take(self, account: Account, alerts: Sequence[AccountAlert]) -> None:
-        """Keep these, in order. An older one than what is known has no effect, nor has a repeat.
+        """Keep the newest of these; of one second the last. An older one than what is known has no effect.
+
+        Only that one: a ban lifted by the same webhook would disconnect the account with every repeat.
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
-        for alert in alerts:
-            if not await self._kept(account.channel_id, alert):
-                log.info("account_alert_is_older", channel_id=account.channel_id)
-                continue
-            log.warning(
-                "account_alert",
-                channel_id=account.channel_id,
-                is_problem=alert.problem is not None,
-                is_disconnected=alert.is_disconnected,
-            )
-            self._accounts.forget(account.channel_id)
-            for listener in self._listeners:
-                listener(account.channel_id)
+        alert = sorted(alerts, key=lambda one: one.happened_at)[-1]
+        if not await self._kept(account.channel_id, alert):
+            log.info("account_alert_is_older", channel_id=account.channel_id)
+            return
+        log.warning(
+            "account_alert",
+            channel_id=account.channel_id,
+            is_problem=alert.problem is not None,
+            is_disconnected=alert.is_disconnected,
+        )
+        self._accounts.forget(account.channel_id)
+        for listener in self._listeners:
+            listener(account.channel_id)
 
     async def overcome(self, channel_id: str) -> None:
         """A person says that the account works again: what was said of it until now does not count any more.

@@ -25,7 +25,8 @@ from msgkit.connector.errors import (
     Throttled,
 )
 from msgkit.connector.receiving import Receiving
-from msgkit.connector.send_store import CHANNEL_OFF, SendStore
+from msgkit.connector.send_documents import CHANNEL_OFF
+from msgkit.connector.send_store import SendStore
 from msgkit.connector.settings import AppKeys
 from msgkit.contracts.internal_api import (
     AccountHealth,

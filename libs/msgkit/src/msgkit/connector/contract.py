@@ -119,6 +119,9 @@ class PersonSeen:
     address: str
     """The id by which the messenger reaches the person now, one of `ids`."""
     at: datetime
+    is_known_only: bool = False
+    """Somebody else says this, e.g. the owner's address book: a contact is looked for, nothing is remembered,
+    and events about a person nobody knows are dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The owner of a channel's partition watches it, so each account is asked by one replica. It also finishes what
 a step of `account_desk` had to leave: a webhook that could not be removed, a secret the messenger has not
-got yet, a creation nobody came back for.
+got yet, a creation nobody came back for, people of an account that is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from msgkit.connector.accounts import AccountStore, Reported, Watched
 from msgkit.connector.contract import Account
 from msgkit.connector.credentials import EnvelopeInvalid
 from msgkit.connector.errors import PROVIDER_ERRORS
+from msgkit.connector.people import People
 from msgkit.contracts import topology
 from msgkit.contracts.events import ChannelHealthReported
 from msgkit.contracts.ids import new_id, partition_of
@@ -35,6 +36,8 @@ AT_ONCE = 8
 """How many messengers' answers are waited for side by side."""
 MEND_AGAIN_AFTER = timedelta(hours=1)
 """What somebody changes again sooner than this is theirs: we do not fight another system for a webhook."""
+FORGETTINGS = 20
+"""So many batches of people of accounts that are gone are forgotten in one look: accounts wait for it."""
 SILENCES_TOLD = 2
 """So many looks in a row without an answer are a problem worth a banner."""
 _NET_S = 1.0
@@ -51,18 +54,22 @@ class HealthWatch:
         alerts: AccountAlerts,
         publisher: Publisher,
         membership: Membership,
+        people: People | None = None,
         every_s: float = EVERY_SECONDS,
         clock: Clock = utc_now,
     ) -> None:
         """
         Args:
             alerts: what the messenger says of an account is told at once, by whoever heard it.
+            people: for a messenger whose ids change.
             every_s: seconds between two looks at an account.
         """
         self._desk = desk
         self._accounts = accounts
         self._publisher = publisher
         self._membership = membership
+        self._people = people
+        self._gone: set[str] = set()
         self._every_s = every_s
         self._clock = clock
         self._touched: set[str] = set()
@@ -249,6 +256,23 @@ class HealthWatch:
             if self._is_ours(account.channel_id):
                 log.warning("abandoned_account_removed", channel_id=account.channel_id)
                 await self._desk.remove(account.channel_id, account.tenant_id)
-        for account in await self._accounts.farewells():
+        farewells = await self._accounts.farewells()
+        for account in farewells:
             if self._is_ours(account.channel_id):
                 await self._desk.say_farewell(account)
+        if self._people is not None:
+            await self._forget_people(self._people, {account.channel_id for account in farewells})
+
+    async def _forget_people(self, people: People, leaving: Collection[str]) -> None:
+        """Whoever wrote to an account that is gone is nobody we may remember; the ids are phone numbers."""
+        ours = {channel_id for channel_id in await people.channel_ids() if self._is_ours(channel_id)}
+        gone = ours.difference(leaving, await self._accounts.channel_ids())
+        # Gone for a whole look: a webhook that was being taken when the account went is done by now.
+        forgotten, self._gone = gone & self._gone, gone
+        batches = FORGETTINGS
+        for channel_id in sorted(forgotten):
+            while batches and await self._accounts.load(channel_id) is None:
+                batches -= 1
+                if not await people.forget(channel_id):
+                    log.info("people_of_a_gone_account_forgotten", channel_id=channel_id)
+                    break

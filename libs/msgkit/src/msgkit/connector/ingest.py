@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from msgkit.connector.accounts import AccountStore
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.announcements import Announcer, offering
 from msgkit.connector.app_webhook import AppDoor
-from msgkit.connector.contract import Acknowledges, Connector, Polls, ServesApp, SignalsChats
+from msgkit.connector.contract import Acknowledges, Connector, Polls, ResolvesUnknown, ServesApp, SignalsChats
 from msgkit.connector.health_watch import HealthWatch
 from msgkit.connector.media_jobs import MediaJobs
 from msgkit.connector.media_store import MediaStore
@@ -28,7 +29,10 @@ from msgkit.connector.public_media import public_addresses, public_media_route
 from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.receipts import Receipts
 from msgkit.connector.receiving import PollStore, Receiving
+from msgkit.connector.send_attempts import Attempts
+from msgkit.connector.send_intake import SendIntake
 from msgkit.connector.send_loop import SendLoop
+from msgkit.connector.send_reports import SendReports
 from msgkit.connector.send_store import SendStore
 from msgkit.connector.settings import AppKeys, IngestSettings
 from msgkit.connector.signals import Signals, listen_to_typing
@@ -119,6 +123,7 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         else None
     )
     sends = SendStore(mongo.database)
+    intake = SendIntake(mongo.database, sends)
     acknowledgements = (
         Acknowledgements(connector, manifest.kind) if isinstance(connector, Acknowledges) else None
     )
@@ -170,19 +175,34 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         alerts=alerts,
         app=app,
     )
-    loop = SendLoop(
+    reports = SendReports(sends=sends, publisher=report_publisher, membership=membership, receipts=receipts)
+    doubt_for = (
+        timedelta(seconds=connector.resolves_unknown_s)
+        if receipts is not None and isinstance(connector, ResolvesUnknown)
+        else None
+    )
+    attempts = Attempts(
         connector=connector,
         accounts=accounts,
         sends=sends,
-        publisher=report_publisher,
+        reports=reports,
+        people=people,
+        doubt_for=doubt_for,
+    )
+    loop = SendLoop(
+        manifest=manifest,
+        accounts=accounts,
+        sends=sends,
+        attempts=attempts,
+        reports=reports,
         membership=membership,
         receipts=receipts,
-        people=people,
+        doubt_for=doubt_for,
     )
     signals = _signals(connector, settings, accounts, membership, people)
 
     async def take_orders(deliveries: Sequence[Delivery]) -> None:
-        accepted = await sends.accept(deliveries)
+        accepted = await intake.accept(deliveries)
         loop.wake(accepted.touched)
         if signals is not None:
             signals.read(accepted.reads)
@@ -202,6 +222,7 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         alerts=alerts,
         publisher=report_publisher,
         membership=membership,
+        people=people,
         every_s=settings.health_every_s,
     )
     announcer = Announcer(

@@ -53,8 +53,8 @@ class Alias:
 class Matched:
     """What was decided of the people of one webhook."""
 
-    contacts: list[str] = field(default_factory=list)
-    """The contact key of each person, in order."""
+    contacts: list[str | None] = field(default_factory=list)
+    """The contact key of each person, in order; None: one that is only looked for, and nobody knows."""
     moved: list[str | None] = field(default_factory=list)
     """For each person another contact that turned out to be the same one, if there is one."""
     robbed: list[tuple[str, str]] = field(default_factory=list)
@@ -79,13 +79,25 @@ def match(
         rows: what is known of all ids that are mentioned; changed in place.
         ours: ids this very call has stored before it lost a race: they prove nothing.
     """
-    matched = Matched()
-    for person in people:
-        _match_one(person, rows, ours, matched)
+    people = list(people)
+    nobody: list[str | None] = [None] * len(people)
+    matched = Matched(contacts=nobody, moved=list(nobody))
+    for place, person in enumerate(people):
+        if not person.is_known_only:
+            matched.contacts[place], matched.moved[place] = _match_one(person, rows, ours, matched)
+    # Last, so that a webhook which tells both comes out the same when it is repeated.
+    for place, person in enumerate(people):
+        if person.is_known_only:
+            matched.contacts[place] = _first(rows, (*person.ids, *person.also), person.at, ours) or _own(
+                rows, person.ids, ours
+            )
     return matched
 
 
-def _match_one(person: PersonSeen, rows: dict[str, Alias], ours: frozenset[str], matched: Matched) -> None:
+def _match_one(
+    person: PersonSeen, rows: dict[str, Alias], ours: frozenset[str], matched: Matched
+) -> tuple[str, str | None]:
+    """The contact, and another one that turned out to be the same."""
     moved = _first(rows, person.retired, person.at, ours)
     known: list[str] = []
     for alias in person.ids:
@@ -104,8 +116,7 @@ def _match_one(person: PersonSeen, rows: dict[str, Alias], ours: frozenset[str],
     if len(set(known)) > 1:
         matched.conflicts += 1
     _remember(person, contact, moved, rows, ours, matched)
-    matched.contacts.append(contact)
-    matched.moved.append(moved if moved != contact else None)
+    return contact, moved if moved != contact else None
 
 
 def _remember(

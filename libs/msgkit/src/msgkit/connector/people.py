@@ -47,6 +47,7 @@ SETTLE_SECONDS = 4.0
 """The messenger waits for our 200 meanwhile."""
 ROUNDS = 6
 """How often we look again after another replica was faster."""
+FORGOTTEN_AT_ONCE = 1_000
 _IDS_AT_ONCE = 2_000
 _DUPLICATE_KEY = 11000
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,11 +91,13 @@ class People:
         """
         with store_reached("aliases"):
             await self._aliases.create_index([("channel_id", 1), ("alias", 1)], unique=True)
+            await self._contacts.create_index("channel_id")
 
     async def settle(self, account: Account, parsed: Parsed) -> Parsed:
         """Decide which contacts these people are; returns the same with the events in their conversations.
 
-        Settling the same again has no further effect and comes out the same.
+        Settling the same again has no further effect and comes out the same. Events about people who are only
+        looked for and whom nobody knows are left out, and counted as `nobody_known`.
 
         Raises:
             StoreUnavailable: not confirmed; nothing may be published, the messenger must repeat.
@@ -112,7 +115,8 @@ class People:
         if matched.conflicts:
             metrics.people_conflicts_total.labels(kind=account.kind).inc(matched.conflicts)
             log.info("people_conflict", channel_id=account.channel_id, people=matched.conflicts)
-        return replace(parsed, events=events)
+        dropped = len(parsed.events) - len(events)
+        return replace(parsed, events=events, counted=(*parsed.counted, *["nobody_known"] * dropped))
 
     async def address_of(self, channel_id: str, contact_key: str) -> str | None:
         """The id by which the messenger reaches this contact now; None: nobody like that was ever seen.
@@ -147,6 +151,36 @@ class People:
             address=found["address"],
             last_inbound_provider_id=found["last_inbound_provider_id"],
         )
+
+    # --- forgetting
+
+    async def channel_ids(self) -> set[str]:
+        """The channels of everybody who is remembered.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        found: set[str] = set()
+        for collection in (self._contacts, self._aliases):
+            with store_reached(collection.name):
+                found.update(await collection.distinct("channel_id"))
+        return found
+
+    async def forget(self, channel_id: str) -> bool:
+        """Forget some people of a channel that is gone; False once nobody is left.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        is_more = False
+        for collection in (self._contacts, self._aliases):
+            with store_reached(collection.name):
+                found = await collection.find({"channel_id": channel_id}, {"_id": 1}).to_list(
+                    FORGOTTEN_AT_ONCE
+                )
+                await collection.delete_many({"_id": {"$in": [document["_id"] for document in found]}})
+            is_more |= len(found) == FORGOTTEN_AT_ONCE
+        return is_more
 
     # --- ids
 
@@ -230,6 +264,8 @@ class People:
     ) -> None:
         reached: dict[str, PersonSeen] = {}
         for person, contact_key, moved in zip(people, matched.contacts, matched.moved, strict=True):
+            if person.is_known_only:
+                continue
             for key in (contact_key, moved):
                 if key is not None and (key not in reached or person.at >= reached[key].at):
                     reached[key] = person
@@ -248,6 +284,8 @@ class People:
                 ):
                     last[event.conversation_id] = event
         changes += [_heard(event) for event in last.values()]
+        if not changes:
+            return
         # What is lost of these with a server is said again by the contact's next message.
         contacts = self._contacts if is_durable else loosely(self._contacts)
         for _ in range(ROUNDS):
@@ -264,18 +302,24 @@ class People:
 
 
 def _rewritten(
-    channel_id: str, people: Sequence[PersonSeen], contacts: Sequence[str], events: Iterable[InboundEvent]
+    channel_id: str,
+    people: Sequence[PersonSeen],
+    contacts: Sequence[str | None],
+    events: Iterable[InboundEvent],
 ) -> tuple[InboundEvent, ...]:
-    """The events in the conversations of their contacts."""
+    """The events in the conversations of their contacts, without those of nobody's."""
     found: dict[str, list[tuple[datetime, str]]] = {}
     for person, contact_key in zip(people, contacts, strict=True):
-        found.setdefault(person.key, []).append((person.at, contact_key))
-    return tuple(
-        _in_conversation(channel_id, event, found[event.contact.key])
-        if isinstance(event, _OfContact) and event.contact.key in found
-        else event
-        for event in events
-    )
+        seen = found.setdefault(person.key, [])
+        if contact_key is not None:
+            seen.append((person.at, contact_key))
+    rewritten: list[InboundEvent] = []
+    for event in events:
+        if not isinstance(event, _OfContact) or event.contact.key not in found:
+            rewritten.append(event)
+        elif found[event.contact.key]:
+            rewritten.append(_in_conversation(channel_id, event, found[event.contact.key]))
+    return tuple(rewritten)
 
 
 def _in_conversation(

@@ -46,7 +46,6 @@ AT_ONCE = 16
 """Messages whose receipts are written side by side: one webhook may carry a thousand."""
 
 ReceiptState = Literal[MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
-_STATES: tuple[ReceiptState, ...] = (MessageState.DELIVERED, MessageState.READ, MessageState.FAILED)
 
 Report = tuple[str, Outgoing]
 """A message id of ours and the report of it."""
@@ -82,6 +81,7 @@ class Receipts:
             await self._sends.create_index([("channel_id", 1), ("provider_ids", 1)])
             await self._sends.create_index([("conversation_id", 1), ("state", 1), ("out_seq", 1)])
             await self._parked.create_index("expires_at", expireAfterSeconds=0)
+            await self._parked.create_index([("channel_id", 1), ("provider_id", 1)])
             await self._parked.create_index(
                 "message_id", partialFilterExpression={"message_id": {"$exists": True}}
             )
@@ -127,23 +127,28 @@ class Receipts:
         Raises:
             StoreUnavailable: MongoDB does not answer; call it again.
         """
-        wanted = []
+        marked = {message_id for message_id, _ in reports}
+        ids: dict[str, set[str]] = {}
+        told: set[tuple[str | None, str]] = set()
         for _, outgoing in reports:
             report = DeliveryReported.model_validate_json(outgoing.body)
-            wanted += [
-                _parked_id(scope, provider_id, state)
-                for scope in (report.conversation_id, report.channel_id)
-                for provider_id in report.provider_ids
-                for state in _STATES
-            ]
-        marked = [message_id for message_id, _ in reports]
-        with store_reached("parked_statuses"):
-            found = (
-                await self._parked.find({"$or": [{"_id": {"$in": wanted}}, {"message_id": {"$in": marked}}]})
-                .sort("happened_at", 1)
-                .to_list(None)
+            ids.setdefault(report.channel_id, set()).update(report.provider_ids)
+            told.update(
+                (scope, one) for scope in (report.conversation_id, None) for one in report.provider_ids
             )
+        # By the ids and not by what is parked of each: with nothing parked that is one look for each id.
+        any_of: list[Document] = [
+            {"channel_id": channel_id, "provider_id": {"$in": sorted(of_channel)}}
+            for channel_id, of_channel in ids.items()
+        ]
+        any_of.append({"message_id": {"$in": sorted(marked)}})
+        with store_reached("parked_statuses"):
+            found = await self._parked.find({"$or": any_of}).sort("happened_at", 1).to_list(None)
         for document in found:
+            # Where messages are numbered within a dialogue others have the same number.
+            is_told = (document["conversation_id"], document["provider_id"]) in told
+            if not is_told and document.get("message_id") not in marked:
+                continue
             place = _Place(document.get("tenant_id", ""), document["channel_id"])
             if await self._placed(place, _receipt(document)):
                 await self._forget(document["_id"])

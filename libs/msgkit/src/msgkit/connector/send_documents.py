@@ -10,12 +10,24 @@ from typing import Any, Final
 from msgkit.contracts import topology
 from msgkit.contracts.events import CancelSend, DeliveryReported, Failure, SendMessage
 from msgkit.contracts.ids import derived_id, partition_of
-from msgkit.contracts.words import MessageState
+from msgkit.contracts.words import FailureCode, MessageState
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.mongo import Document
 
 IN_DOUBT: Final = "in_doubt"
 """The call went unanswered, and a receipt with its mark may still tell what became of it."""
+
+CANCELLED: Final = Failure(code=FailureCode.REJECTED, text="Скасовано до відправлення.")
+CHANNEL_GONE: Final = Failure(
+    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал видалено: підключіть його знову або оберіть інший."
+)
+CHANNEL_OFF: Final = Failure(
+    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал вимкнено: увімкніть його і надішліть ще раз."
+)
+UNKNOWN: Final = Failure(
+    code=FailureCode.TEMPORARY,
+    text="Невідомо, чи дійшло повідомлення. Перевірте в клієнта, перш ніж надсилати ще раз.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +168,31 @@ def send_of(document: Mapping[str, Any]) -> Send:
         doubt_until=document.get("doubt_until"),
         marked=document.get("marked", {}),
     )
+
+
+def understood_id(document: Mapping[str, Any]) -> str | None:
+    """The provider id of the part that was tried last, if a receipt told that the messenger took it."""
+    found: str | None = document.get("marked", {}).get(str(document.get("parts_done", 0)))
+    return found
+
+
+def ended_waiting(document: Mapping[str, Any], reason: Failure) -> tuple[Ending, Outcome]:
+    """How a send ends that nobody is calling for, when it may not wait any longer.
+
+    Args:
+        document: of an open send, or of a tombstone.
+        reason: why, for one that did not go out.
+    """
+    ids, understood = list(document["provider_ids"]), understood_id(document)
+    if understood is not None:
+        ids.append(understood)
+    if understood is not None and document["parts_done"] + 1 == document["parts"]:
+        outcome = Outcome(MessageState.SENT)
+    elif understood is None and document["state"] == IN_DOUBT:
+        outcome = Outcome(MessageState.UNKNOWN, UNKNOWN)
+    else:
+        outcome = Outcome(MessageState.FAILED, reason)
+    return Ending(brief_of(document), ids, document.get("traceparent")), outcome
 
 
 def report_of(ending: Ending, outcome: Outcome, now: datetime) -> dict[str, str | None]:

@@ -1,45 +1,34 @@
 """Every answer we were ordered to bring, and how far it got: the truth behind the send loop.
 
-The queue is only transport. An order is written here and acknowledged; sending works from here. The attempt
-is written before the call to the messenger, so a crash can be told from "never tried".
+The attempt is written before the call to the messenger, so a crash can be told from "never tried".
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection as Items
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from msgkit.connector.reach import store_reached
 from msgkit.connector.send_documents import (
+    CHANNEL_GONE,
     IN_DOUBT,
+    UNKNOWN,
     Ending,
     Outcome,
     Send,
-    brief_of,
-    document_of,
+    ended_waiting,
     report_message,
     report_of,
     send_of,
-    tombstone_of,
+    understood_id,
 )
-from msgkit.contracts.events import SENDS, CancelSend, Failure, ReadChat, SendMessage, Sends
-from msgkit.contracts.words import FailureCode, MessageState
+from msgkit.contracts.events import Failure
+from msgkit.contracts.words import MessageState
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.mongo import (
-    BulkWriteError,
-    Database,
-    Document,
-    StoreUnavailable,
-    UpdateOne,
-    loosely,
-)
-from msgkit.runtime.partition_reader import Delivery
+from msgkit.runtime.mongo import Database, Document, UpdateOne, loosely
 
 LEASE_SECONDS = 8.0
 """An attempt whose lease is over belongs to a dead process. Renewed while a call is out."""
@@ -47,31 +36,7 @@ KEPT = timedelta(days=30)
 """How long a finished send is remembered, so that a repeated order has no effect."""
 ATTEMPTS_KEPT = 20
 
-_DUPLICATE_KEY = 11000
-_CANCELLED = Failure(code=FailureCode.REJECTED, text="Скасовано до відправлення.")
-CHANNEL_GONE = Failure(
-    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал видалено: підключіть його знову або оберіть інший."
-)
-
-CHANNEL_OFF = Failure(
-    code=FailureCode.CHANNEL_DISCONNECTED, text="Канал вимкнено: увімкніть його і надішліть ще раз."
-)
-
-
-UNKNOWN = Failure(
-    code=FailureCode.TEMPORARY,
-    text="Невідомо, чи дійшло повідомлення. Перевірте в клієнта, перш ніж надсилати ще раз.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What came in from the queue."""
-
-    touched: Mapping[str, Items[str]]
-    """Channel id → conversations that have something new to send."""
-    reads: Sequence[ReadChat]
-    """Not kept: a reading that is lost is no fault."""
+_AT_ONCE = 100
 
 
 class SendStore:
@@ -98,86 +63,6 @@ class SendStore:
             )
             await self._sends.create_index("expires_at", expireAfterSeconds=0)
             await self._positions.create_index("channel_id")
-
-    # --- orders come in
-
-    async def accept(self, deliveries: Sequence[Delivery]) -> Accepted:
-        """Write orders, once each; returns what there is to do now.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer; nothing may be acknowledged.
-            ValidationError: a body is not one of our orders.
-        """
-        touched: dict[str, set[str]] = {}
-        fresh: list[tuple[SendMessage, str | None]] = []
-        reads: list[ReadChat] = []
-        for delivery in deliveries:
-            order = _order(delivery.body)
-            if isinstance(order, ReadChat):
-                reads.append(order)
-                continue
-            touched.setdefault(order.channel_id, set()).add(order.conversation_id)
-            if isinstance(order, SendMessage):
-                fresh.append((order, delivery.traceparent))
-            else:
-                await self._insert(fresh)
-                fresh = []
-                await self._cancel(order)
-        await self._insert(fresh)
-        return Accepted(touched, reads)
-
-    async def _insert(self, orders: Sequence[tuple[SendMessage, str | None]]) -> None:
-        if not orders:
-            return
-        now = self._clock()
-        documents = [document_of(order, traceparent, now) for order, traceparent in orders]
-        try:
-            with store_reached("sends"):
-                await self._sends.insert_many(documents, ordered=False)
-        except BulkWriteError as exc:
-            if exc.details.get("writeConcernErrors"):
-                raise StoreUnavailable("sends: the write was not confirmed") from exc
-            if any(error["code"] != _DUPLICATE_KEY for error in exc.details["writeErrors"]):
-                raise
-
-    async def _cancel(self, order: CancelSend) -> None:
-        """Take back what is still queued; what has not come yet must not go out when it comes."""
-        now = self._clock()
-        for message_id in order.message_ids:
-            with store_reached("sends"):
-                await self._sends.update_one(
-                    {"_id": message_id}, {"$setOnInsert": tombstone_of(order, now)}, upsert=True
-                )
-                queued = await self._sends.find_one({"_id": message_id, "state": "queued"})
-            if queued is not None:
-                await self._close(
-                    Ending(brief_of(queued), queued["provider_ids"], queued.get("traceparent")),
-                    Outcome(MessageState.FAILED, _CANCELLED),
-                    {"state": "queued"},
-                )
-
-    async def fail_channel(self, channel_id: str, reason: Failure = CHANNEL_GONE) -> None:
-        """End everything that waits for a channel that is gone or switched off.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer.
-        """
-        while True:
-            with store_reached("sends"):
-                waiting = await self._sends.find(
-                    {"channel_id": channel_id, "open": True, "state": {"$in": ["queued", IN_DOUBT]}}
-                ).to_list(100)
-            if not waiting:
-                return
-            for document in waiting:
-                was_called = document["state"] == IN_DOUBT
-                await self._close(
-                    Ending(brief_of(document), document["provider_ids"], document.get("traceparent")),
-                    Outcome(MessageState.UNKNOWN, UNKNOWN)
-                    if was_called
-                    else Outcome(MessageState.FAILED, reason),
-                    {"state": document["state"]},
-                )
 
     # --- what is there to do
 
@@ -253,7 +138,7 @@ class SendStore:
     # --- one attempt
 
     async def claim(self, send: Send, owner: str, parts: int) -> bool:
-        """Write that `owner` is about to call the messenger; False if somebody else was faster.
+        """Write that `owner` is about to call the messenger; False if it must be looked at again first.
 
         Args:
             parts: how many parts it goes out in, those that are out already among them.
@@ -264,7 +149,13 @@ class SendStore:
         attempt = {"at": self._clock(), "part": send.parts_done, "owner": owner}
         with store_reached("sends"):
             claimed = await self._sends.find_one_and_update(
-                {"_id": send.message_id, "open": True, "state": "queued"},
+                {
+                    "_id": send.message_id,
+                    "open": True,
+                    "state": "queued",
+                    # A receipt told at this very moment that it had arrived after all.
+                    f"marked.{send.parts_done}": {"$exists": False},
+                },
                 [
                     {
                         "$set": {
@@ -445,6 +336,35 @@ class SendStore:
 
     # --- its end
 
+    async def fail_channel(self, channel_id: str, reason: Failure = CHANNEL_GONE) -> None:
+        """End everything that waits for a channel that is gone or switched off.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        while True:
+            with store_reached("sends"):
+                waiting = await self._sends.find(
+                    {"channel_id": channel_id, "open": True, "state": {"$in": ["queued", IN_DOUBT]}}
+                ).to_list(_AT_ONCE)
+            if not waiting:
+                return
+            for document in waiting:
+                await self.end_waiting(document, reason)
+
+    async def end_waiting(self, document: Mapping[str, Any], reason: Failure) -> None:
+        """End a send nobody is calling for at this moment; one that has gone on meanwhile stays as it is.
+
+        What a receipt told of it counts more than `reason`: it may have arrived after all.
+
+        Raises:
+            StoreUnavailable: MongoDB does not answer.
+        """
+        ending, outcome = ended_waiting(document, reason)
+        heard = f"marked.{document.get('parts_done', 0)}"
+        is_as_read = {"state": document["state"], heard: {"$exists": understood_id(document) is not None}}
+        await self._close(ending, outcome, is_as_read)
+
     async def _close(self, ending: Ending, outcome: Outcome, when: Mapping[str, Any]) -> Outgoing | None:
         now = self._clock()
         send = ending.send
@@ -519,16 +439,6 @@ class SendStore:
                 ],
                 ordered=False,
             )
-
-
-def _order(body: bytes) -> Sends:
-    try:
-        return SENDS.validate_json(body)
-    except ValidationError as exc:
-        # Without the input: it holds the words of an answer.
-        raise ValueError(
-            f"not an order: {exc.error_count()} faults, first {exc.errors()[0]['type']}"
-        ) from None
 
 
 def _lease() -> dict[str, Any]:

@@ -16,10 +16,14 @@ RAW_LIMIT_BYTES = 64 * 1024
 """How much of a provider's own element an event carries; the whole webhook is in the journal."""
 
 
+# What does not validate may be a client's words, and errors go to the log.
+_SILENT = ConfigDict(hide_input_in_errors=True)
+
+
 class Frozen(BaseModel):
     """A value: cannot change after it was made, ignores fields of newer writers."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Contact(Frozen):
@@ -327,7 +331,7 @@ Inbound = Annotated[
     | ConversationPoked,
     Field(discriminator="type"),
 ]
-INBOUND: TypeAdapter[Inbound] = TypeAdapter(Inbound)
+INBOUND: TypeAdapter[Inbound] = TypeAdapter(Inbound, config=_SILENT)
 
 
 class WebhookReceived(Frozen):
@@ -398,4 +402,4 @@ class CancelSend(BusEvent):
 
 
 Sends = Annotated[SendMessage | CancelSend | ReadChat, Field(discriminator="type")]
-SENDS: TypeAdapter[Sends] = TypeAdapter(Sends)
+SENDS: TypeAdapter[Sends] = TypeAdapter(Sends, config=_SILENT)

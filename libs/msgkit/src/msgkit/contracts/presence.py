@@ -1,4 +1,4 @@
-"""What operators do right now, told between gateways on `presence`. Not kept, and may be lost."""
+"""What operators do right now, for gateways, and for connectors that show typing. Not kept, may be lost."""
 
 from __future__ import annotations
 

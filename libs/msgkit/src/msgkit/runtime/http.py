@@ -31,8 +31,11 @@ _OUR_FAULT = {"token_missing", "token_invalid", "caller_not_allowed"}
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
-    """Read from disk with the first client: 45 ms, in which an event loop would do nothing else."""
+def authorities() -> ssl.SSLContext:
+    """Whom we believe, for every client of the process.
+
+    Read from disk with the first client: 45 ms, in which an event loop would do nothing else.
+    """
     return httpx2.create_ssl_context(trust_env=False)
 
 
@@ -64,7 +67,7 @@ class InternalClient:
             limits=_LIMITS,
             trust_env=False,
             transport=transport,
-            verify=_authorities(),
+            verify=authorities(),
         )
         _silence_client_logs()
 
@@ -224,7 +227,12 @@ class _RedactedClient(httpx2.AsyncClient):
         self, name: str, *, base_url: str, timeout_s: float, transport: httpx2.AsyncBaseTransport | None
     ) -> None:
         super().__init__(
-            base_url=base_url, timeout=timeout_s, limits=_LIMITS, trust_env=False, transport=transport
+            base_url=base_url,
+            timeout=timeout_s,
+            limits=_LIMITS,
+            trust_env=False,
+            transport=transport,
+            verify=authorities(),
         )
         self._name = name
 

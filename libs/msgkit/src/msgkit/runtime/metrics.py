@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -12,6 +15,8 @@ from prometheus_client import (
     disable_created_metrics,
     make_asgi_app,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import Receive, Scope, Send
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per metric that nobody reads
@@ -25,18 +30,58 @@ PlatformCollector(registry=REGISTRY)
 _FAST_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 
+
+class BatchHistogram(Collector):
+    """A histogram with one label that takes many values at once, from one thread.
+
+    The library's takes two locks and walks its buckets for each value: 2 % of what a message costs inbox.
+    """
+
+    def __init__(self, name: str, documentation: str, label: str, buckets: Sequence[float]) -> None:
+        self._name, self._documentation, self._label = name, documentation, label
+        self._bounds = tuple(map(float, buckets))
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+        REGISTRY.register(self)
+
+    def observe_all(self, label: str, values: Iterable[float]) -> None:
+        """Count these values under the label; one below 0, of a clock that runs ahead, counts as 0."""
+        counts = self._counts.setdefault(label, [0] * (len(self._bounds) + 1))
+        total = 0.0
+        for each in values:
+            value = max(each, 0.0)
+            counts[bisect_left(self._bounds, value)] += 1
+            total += value
+        self._sums[label] = self._sums.get(label, 0.0) + total
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """Without values: the registry refuses a second one of the same name."""
+        yield self._family()
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """As Prometheus reads it: each bucket holds those below it, too."""
+        family = self._family()
+        for label, counts in self._counts.items():
+            below = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip((*map(str, self._bounds), "+Inf"), counts, strict=True):
+                below += count
+                buckets.append((bound, below))
+            family.add_metric([label], buckets, self._sums[label])
+        yield family
+
+    def _family(self) -> HistogramMetricFamily:
+        return HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
+
+
 webhook_requests_total = Counter(
     "rozmova_webhook_requests_total",
     "Webhook calls by how they ended",
     ["kind", "outcome"],
     registry=REGISTRY,
 )
-inbound_e2e_seconds = Histogram(
-    "rozmova_inbound_e2e_seconds",
-    "From the webhook to the log",
-    ["kind"],
-    buckets=_SLOW_SECONDS,
-    registry=REGISTRY,
+inbound_e2e_seconds = BatchHistogram(
+    "rozmova_inbound_e2e_seconds", "From the webhook to the log", "kind", _SLOW_SECONDS
 )
 visible_seconds = Histogram(
     "rozmova_visible_seconds",

@@ -21,6 +21,7 @@ import httpcore2
 import httpx2
 from opentelemetry.trace import SpanKind
 
+from msgkit.runtime.http import authorities
 from msgkit.runtime.telemetry import span
 
 HOPS_MAX = 3
@@ -110,7 +111,7 @@ class SafeFetch:
         """
         allowed = tuple(ipaddress.ip_network(text) for text in allowed_networks)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl_context,
+            ssl_context=ssl_context or authorities(),
             max_connections=20,
             max_keepalive_connections=0,  # each request is checked anew
             network_backend=_Pinned(resolver or _system_resolver, allowed, frozenset(ports)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -170,27 +172,44 @@ class Operator:
         )
 
 
-def accessibility_faults(page: Page, axe: Path) -> list[str]:
+COLOUR_RULES: Final = ("color-contrast", "link-in-text-block")
+"""The rules of axe-core that another theme may break; all others look at structure and sizes."""
+
+
+def accessibility_faults(page: Page, axe: Path, rules: Sequence[str] = ()) -> list[str]:
     """What axe-core finds wrong with the page as it is now, one line each; best practice included.
 
     Its text is evaluated by the debugger: the page's strict policy for scripts stays as it is.
 
     Args:
         axe: the file axe.min.js.
+        rules: only these; none named: all of them.
     """
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(axe.read_text())
     found = page.evaluate(
-        r"""async () => {
-            const { violations } = await axe.run(document, { resultTypes: ['violations'] })
+        r"""async (rules) => {
+            const only = rules.length ? { runOnly: { type: 'rule', values: rules } } : {}
+            const { violations } = await axe.run(document, { resultTypes: ['violations'], ...only })
             return violations.map(({ id, impact, nodes }) => {
                 const places = nodes.slice(0, 3).map(({ target, html, failureSummary }) =>
                     `${target} ${html.slice(0, 160)} ${failureSummary.split(/\s*\n\s*/).slice(1, 2)}`)
                 return `${impact} ${id}: ${places.join(' | ')}`
             })
-        }"""
+        }""",
+        list(rules),
     )
     return [str(line) for line in found]
+
+
+@contextmanager
+def in_the_dark(page: Page) -> Iterator[None]:
+    """The dark colours for a moment, whatever is open on the page; its own switch may be behind a dialog."""
+    scheme = "document.documentElement.dataset.mantineColorScheme"
+    before = page.evaluate(scheme)
+    page.evaluate(f"{scheme} = 'dark'")
+    yield
+    page.evaluate(f"(before) => {{ {scheme} = before }}", before)
 
 
 def keep_picture(page: Page, name: str) -> None:

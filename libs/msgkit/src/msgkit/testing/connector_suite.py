@@ -11,7 +11,7 @@ import copy
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -43,6 +43,10 @@ ODD_VALUES: list[Any] = [
     None, True, False, 0, -1, 2**53 + 1, 2**70, -(2**70), 1.5, 1e308, "", "x", "\x00", "💇" * 3, [], [None],
     [[]], {}, {"id": None}, [{"type": []}],
 ]  # fmt: skip
+
+
+_WORDS = ("type", "event", "field", "status", "action")
+"""Keys whose words decide how what stands beside them is read, in every messenger we know."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,6 @@ class ConnectorExam(ABC):
     """Whether the messenger ever says that the client blocked us, and not only that nothing arrives."""
     app_secrets: ClassVar[Sequence[str]] = ()
     """For a messenger that calls one address for all accounts: `signed` uses one of them."""
-    nodes_once: ClassVar[bool] = False
-    """Whether what stands alike in several fixtures of one event is made odd in the first of them only: for a
-    messenger whose envelope is much bigger than what it carries."""
 
     # ------------------------------------------------------------ what the messenger says
 
@@ -411,17 +412,12 @@ class ConnectorExam(ABC):
                 yield file.stem, file.read_bytes()
 
     def _tried(self) -> Iterator[tuple[Any, list[tuple[Any, ...]]]]:
-        """Each fixture with the nodes that are changed there."""
-        known: set[tuple[str, tuple[Any, ...], str]] = set()
-        for file in sorted(self.fixtures.glob("*.json")):
-            sample = json.loads(file.read_bytes())
-            paths = _nodes(sample)
-            if self.nodes_once:
-                event = file.stem.split("__")[0]
-                named = {path: (event, path, json.dumps(_at(sample, path))) for path in paths}
-                paths = [path for path in paths if named[path] not in known]
-                known |= set(named.values())
-            yield sample, paths
+        """Each fixture with the nodes changed there: what stands alike in several, in the first of them."""
+        known: set[Hashable] = set()
+        for sample in self._samples():
+            alike = {path: _alike(sample, path) for path in _nodes(sample)}
+            yield sample, [path for path, what in alike.items() if what not in known]
+            known.update(alike.values())
 
     def _samples(self) -> list[Any]:
         return [json.loads(file.read_bytes()) for file in sorted(self.fixtures.glob("*.json"))]
@@ -505,10 +501,16 @@ def _nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-def _at(sample: Any, path: tuple[Any, ...]) -> Any:
+def _alike(sample: Any, path: tuple[Any, ...]) -> Hashable:
+    """What a node is to a reader: where it stands, of which type, beside which keys, under which words."""
+    words, keys = [], frozenset[str]()
     for step in path:
+        if isinstance(sample, dict):
+            said = [sample.get(name) for name in _WORDS]
+            words.append(tuple(word if isinstance(word, str) else None for word in said))
+            keys = frozenset(sample)
         sample = sample[step]
-    return sample
+    return path, type(sample), keys, tuple(words)
 
 
 def _with(sample: Any, path: tuple[Any, ...], value: Any) -> Any:

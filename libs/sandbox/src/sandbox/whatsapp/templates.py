@@ -214,6 +214,8 @@ def _given(call: Json) -> dict[str, list[Json]]:
 
 def _text(where: str, pattern: str, parameters: list[Json]) -> str:
     places = list(dict.fromkeys(_PLACE.findall(pattern)))
+    if all(place.isdecimal() for place in places):
+        places.sort(key=int)  # by number, wherever they stand
     if len(parameters) != len(places):
         raise GraphRefusal(
             TEMPLATE_COUNT,

@@ -3,6 +3,7 @@ import { memo, useCallback } from 'react'
 import { oneLine, pieces, timeOfDay } from '../format'
 import { cx, useDesk } from '../hooks'
 import { t } from '../i18n'
+import { isHistory } from '../store/dialogues'
 import type { Pending } from '../store/outbox'
 import type { Message } from '../wire'
 import { Attachments } from './attachments'
@@ -133,10 +134,12 @@ function FailedMessage({ message }: { message: Message }) {
   return (
     <div className={styles.trouble} role="alert" data-testid="failed">
       <span>{t.states.failed}. {message.failure?.text || t.failure(message.failure?.code)}</span>
-      <span className={styles.ways}>
-        <button type="button" onClick={() => void deeds.retry(message)}>{t.dialogue.retry}</button>
-        <button type="button" onClick={() => void deeds.withdraw(message)}>{t.dialogue.remove}</button>
-      </span>
+      {!isHistory(message) && (
+        <span className={styles.ways}>
+          <button type="button" onClick={() => void deeds.retry(message)}>{t.dialogue.retry}</button>
+          <button type="button" onClick={() => void deeds.withdraw(message)}>{t.dialogue.remove}</button>
+        </span>
+      )}
     </div>
   )
 }

@@ -3,6 +3,7 @@ import { Menu } from '@mantine/core'
 import { copyText } from '../clipboard'
 import { useDesk } from '../hooks'
 import { t } from '../i18n'
+import { isHistory } from '../store/dialogues'
 import type { Message } from '../wire'
 import { CopyIcon, ReplyIcon, RetryIcon, TrailIcon, TrashIcon, UnreadIcon } from './icons'
 import styles from './messages.module.css'
@@ -26,7 +27,7 @@ export function MessageMenu({ place, onClose, onReply, onTrail }: MessageMenuPro
   const { deeds, store } = useDesk()
   const { message, opener } = place
   const out = message.direction === 'out'
-  const stuck = out && !message.deleted && (message.state === 'failed' || message.state === 'unknown' || message.state === 'queued')
+  const stuck = out && !message.deleted && !isHistory(message) && (message.state === 'failed' || message.state === 'unknown' || message.state === 'queued')
   const close = () => {
     onClose()
     opener.focus({ preventScroll: true })
@@ -41,10 +42,10 @@ export function MessageMenu({ place, onClose, onReply, onTrail }: MessageMenuPro
         {(message.direction === 'in' || out) && !message.deleted && !stuck && (
           <Menu.Item leftSection={<ReplyIcon size={18} />} onClick={() => onReply(message)}>{t.dialogue.reply}</Menu.Item>
         )}
-        {message.direction === 'in' && (
+        {message.direction === 'in' && !isHistory(message) && (
           <Menu.Item leftSection={<UnreadIcon size={18} />} onClick={() => void deeds.unread(message.conversation_id, message)}>{t.dialogue.unreadFrom}</Menu.Item>
         )}
-        {out && message.state === 'failed' && !message.deleted && (
+        {stuck && message.state === 'failed' && (
           <Menu.Item leftSection={<RetryIcon size={18} />} onClick={() => void deeds.retry(message)}>{t.dialogue.retry}</Menu.Item>
         )}
         <Menu.Item leftSection={<TrailIcon size={18} />} onClick={() => onTrail(message)}>{t.dialogue.trail}</Menu.Item>

@@ -98,7 +98,9 @@ export class Dialogues {
     if (dialogue.hasAfter && last && byPosition(message, last) > 0) return
     // The usual case, the newest message, needs no sorting of thousands.
     const next = last && byPosition(message, last) > 0 ? [...items, message] : merge(items, [message])
-    this.#set(id, { ...dialogue, items: next })
+    // A great history is told in part: before what is told of it there may be more to fetch.
+    const hasBefore = dialogue.hasBefore || (isHistory(message) && first !== undefined && next[0] === message)
+    this.#set(id, { ...dialogue, items: next, hasBefore })
   }
 
   /** Forgets all but one dialogue: after a resync the others may lack what was missed. */
@@ -125,6 +127,11 @@ export function byPosition(a: Message, b: Message): number {
 /** The largest `n` loaded: what a send says its author has seen. */
 export function lastN(items: readonly Message[]): number {
   return items.reduce((largest, message) => Math.max(largest, message.n), 0)
+}
+
+/** From the messenger's history, which belongs to no request: it cannot be sent again from here, nor taken away. */
+export function isHistory({ request_id }: Message): boolean {
+  return request_id === ''
 }
 
 /**

@@ -13,6 +13,7 @@ from inbox.domain.events import (
     FilesRecalled,
     Reacted,
     Recalled,
+    WindowShut,
     Withdrawn,
 )
 from inbox.domain.pieces import Author
@@ -83,6 +84,10 @@ def _is_last(draft: Draft, at: datetime) -> bool:
 
 def on_files_recalled(draft: Draft, event: FilesRecalled, moment: Moment) -> None:
     drafting.change(draft, changes.completed(draft.messages[event.message_id], event, moment))
+
+
+def on_window_shut(draft: Draft, _event: WindowShut, _moment: Moment) -> None:
+    draft.is_shut = True
 
 
 def on_card_changed(draft: Draft, event: CardChanged, _moment: Moment) -> None:

@@ -37,12 +37,14 @@ from inbox.domain.events import (
     NoteWritten,
     SendsCancelled,
     TakenOver,
+    WindowShut,
 )
 from inbox.domain.pieces import Attachment, Fault, Person
 from inbox.domain.places import block, line, open_request, own_position, quote_of, to_ms
 from inbox.domain.refusals import body_hash, refuse_reply, refuse_sending
 from inbox.domain.signs import after_fate
 from inbox.domain.state import Known, Message
+from inbox.domain.windows import shuts
 from msgkit.contracts.events import DeliveryReported
 from msgkit.contracts.ids import attachment_id
 from msgkit.contracts.words import (
@@ -188,6 +190,8 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
             )
         )
         events += _early_withdrawal(state, message, command)
+        if (rises or is_news) and shuts(state, message, command):
+            events.append(WindowShut(dedupe_id=f"shut:{command.message_id}"))
         if rises:
             cause = f"{command.message_id}:{reported_rank(command):g}"
             events += after_fate(state, message, command.state, cause)

@@ -85,6 +85,8 @@ def withdrawn(message: Message, at: datetime, moment: Moment) -> Message:
         versions=(),
         signs=(),
         buttons=(),
+        pressed=None,
+        template=None,
         withdrawn_at=at,
         rev=moment.v,
     )

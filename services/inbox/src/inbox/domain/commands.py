@@ -287,6 +287,9 @@ def referenced_ids(  # noqa: PLR0911  # one line per command
     One that is found may refer to another: ask again with it in hand.
     """
     match command:
+        case MessageReceived():  # first what comes most: a test for another class costs more than a call
+            replied = command.reply_to_provider_id
+            return () if replied is None else (inbound_message_id(state.id, replied),)
         case MessageEdited() | MessageRecalled():
             return (inbound_message_id(state.id, command.provider_id),)
         case MessageDeleted() | ReactionChanged():
@@ -298,8 +301,6 @@ def referenced_ids(  # noqa: PLR0911  # one line per command
             return _with_what_it_signs(state, command.message_id)
         case MediaSettled() | Retry() | DeleteAnswer():
             return (command.message_id,)
-        case MessageReceived() if command.reply_to_provider_id is not None:
-            return (inbound_message_id(state.id, command.reply_to_provider_id),)
         case MessageEchoed():
             echo = inbound_message_id(state.id, command.provider_id)
             replied = command.reply_to_provider_id
@@ -359,6 +360,8 @@ def is_behind(state: Known, fact: Fact) -> bool:
     It is then of a commit appended elsewhere, so the conversation must be read anew to decide.
     """
     match fact:
+        case MessageReceived():  # first what comes most
+            return False
         case DeliveryReported():
             message_id, attempt = order_of(fact.message_id)
             message = state.messages.get(message_id)

@@ -45,6 +45,7 @@ from inbox.domain.events import (
     SendsCancelled,
     StatusSet,
     TakenOver,
+    WindowShut,
     Withdrawn,
 )
 from inbox.domain.pieces import Author, Person
@@ -137,6 +138,7 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
     if not draft.blocked:
         draft.availability_at = drafting.later(draft.availability_at, event.provider_time)
     draft.in_seq = in_seq
+    draft.is_shut = False
     draft.arrivals = _with_arrival(draft.arrivals, event)
     drafting.add(draft, message, moment)
 
@@ -151,7 +153,7 @@ def _with_arrival(arrivals: tuple[Arrival, ...], event: MessageCame) -> tuple[Ar
         # Old messages that come late must not push out the newest: the reply window counts from it.
         newest = max(arrivals, key=_provider_time)
         if newest not in recent:
-            recent[0] = newest
+            recent[:1] = [newest]
     return (*recent, arrival)
 
 
@@ -191,11 +193,11 @@ def _on_answer_ordered(draft: Draft, event: AnswerOrdered, moment: Moment) -> No
         is_reaction=event.is_reaction,
     )
     draft.out_seq = event.out_seq
-    draft.ours_pos_at = event.pos_at
     if event.is_reaction:
-        # No answer: who has the chat, what is unread and the row stay as they are.
+        # No answer: who has the chat, what is unread, the row and the client's next place stay as they are.
         drafting.add_quietly(draft, message)
         return
+    draft.ours_pos_at = event.pos_at
     drafting.add(draft, message, moment)
     _note_author(draft, event.author.id, event.n)
     if event.author.kind is not AuthorKind.OPERATOR:
@@ -400,6 +402,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Draft, Any, Moment], None]]] = {
     NoteWritten: _on_note_written,
     LineWritten: _on_line_written,
     DeliveryChanged: _on_delivery_changed,
+    WindowShut: aftermath.on_window_shut,
     FateDecided: _on_fate_decided,
     AttachmentSettled: _on_attachment_settled,
     ContactBlocked: _on_contact_blocked,

@@ -302,6 +302,14 @@ class DeliveryChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WindowShut:
+    """The messenger refused an answer because the client wrote too long ago, whatever we had counted."""
+
+    dedupe_id: str
+    type: Literal["window.shut"] = "window.shut"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FateDecided:
     """A person says what became of an answer nobody knew the fate of."""
 
@@ -414,6 +422,7 @@ Event = Annotated[
     | NoteWritten
     | LineWritten
     | DeliveryChanged
+    | WindowShut
     | FateDecided
     | AttachmentSettled
     | ContactBlocked

@@ -207,6 +207,8 @@ class State:
     parked_edits: tuple[ParkedEdit, ...] = ()
     parked_echoes: tuple[ParkedEcho, ...] = ()
     parked_deletions: tuple[ParkedDeletion, ...] = ()
+    is_shut: bool = False
+    """The messenger said that the time to answer is over; the client's next message proves it open."""
     messages: Mapping[str, Message] = field(default_factory=dict)
 
     @property
@@ -291,6 +293,7 @@ class Draft:
         self.parked_edits = state.parked_edits
         self.parked_echoes = state.parked_echoes
         self.parked_deletions = state.parked_deletions
+        self.is_shut = state.is_shut
         self.messages = dict(state.messages)
 
     def state(self) -> State:
@@ -326,6 +329,7 @@ class Draft:
             parked_edits=self.parked_edits,
             parked_echoes=self.parked_echoes,
             parked_deletions=self.parked_deletions,
+            is_shut=self.is_shut,
             messages=self.messages,
         )
 

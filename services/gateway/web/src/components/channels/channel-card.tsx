@@ -79,12 +79,12 @@ export function ChannelCard({ channel, onTask, onChanged }: ChannelCardProps) {
           </Menu.Dropdown>
         </Menu>
       </div>
-      {state === 'broken' && (
+      {(state === 'broken' || (state === 'working' && channel.problem)) && (
         <div className={styles.problem} role="status">
           <AlertIcon size={18} /> <span>{channel.problem ?? c.broken}</span>
           <span className={styles.fixes}>
             <Button size="xs" variant="default" onClick={() => void again()} data-testid="reconnect">{c.reconnect}</Button>
-            <Button size="xs" variant="default" onClick={() => onTask({ name: 'key', channel })}>{c.changeKey}</Button>
+            {state === 'broken' && <Button size="xs" variant="default" onClick={() => onTask({ name: 'key', channel })}>{c.changeKey}</Button>}
           </span>
         </div>
       )}

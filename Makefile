@@ -35,8 +35,8 @@ doctor: ## what this machine has and lacks
 
 test: ## set up and run all tests on servers of their own
 	@$(UP) setup --for test
-	@$(VENV)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "not alone"
-	@$(VENV)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m alone tests/chaos tests/e2e tests/integration
+	@$(VENV)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not alone"
+	@$(VENV)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m alone tests/chaos tests/e2e tests/integration
 
 check: ## format, lint, types, floors, house rules, unit and contract tests: about a minute
 	@$(UP) setup --for check

@@ -8,8 +8,10 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from msgkit.testing.infra import broker, database, infra
 from msgkit.testing.processes import DetachedProcess, process_started_at
@@ -19,18 +21,23 @@ from msgkit.testing.system import SERVICES, System
 _TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what stays together when tests run side by side (`--dist loadgroup`).
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+    """Which tests one process runs, when several run side by side: those that share servers."""
 
-    All on the one system do, so that it is started once; else the tests of a file, for their servers.
-    A fault test has a system of its own, which it ruins: these go one by one.
-    """
-    for item in items:
-        if item.get_closest_marker("chaos") is None:
-            shares_system = "system" in getattr(item, "fixturenames", ())
-            group = "system" if shares_system else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+    def _split_scope(self, nodeid: str) -> str:
+        """The group of a test: the tests on the one system, a fault test alone, else its file.
+
+        A fault test ruins the system it starts, so nothing is gained by keeping two together.
+        """
+        folder = nodeid.split("/")[1]
+        if folder in {"browser", "e2e"}:
+            return folder
+        return nodeid if folder == "chaos" else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """The way of `pytest -n`, whatever `--dist` says: marks for groups have no effect with pytest 9.2."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")

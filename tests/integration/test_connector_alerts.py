@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -50,6 +51,13 @@ async def said(stage: AppStage, *alerts: dict[str, Any], of: str = SALON_NUMBER)
 async def health(stage: AppStage, channel_id: str = SALON) -> tuple[str, bool, str | None]:
     found = (await stage.call("GET", channel_id, "/health")).json()
     return found["state"], found["connected"], found["problem"]
+
+
+async def remembered(stage: AppStage, report: dict[str, Any]) -> None:
+    """Until it is written down what was told; a replica that ends before tells it once more."""
+    async with asyncio.timeout(10):
+        while not await stage.database["accounts"].count_documents({"_id": SALON, "reported": report}):
+            await asyncio.sleep(0.02)  # pace: a document has no event
 
 
 async def test_a_restriction_is_told_at_once_and_lifted_by_the_messengers_word(stage: AppStage) -> None:
@@ -133,6 +141,7 @@ async def test_an_alert_survives_a_restart(amqp_url: str, mongo_url: str, mongo_
         assert await health(stage) == ("active", True, RESTRICTED)
         await said(stage, alert(BANNED, after_s=1, off=True))
         await stage.told(lambda event: not event.connected)
+        await remembered(stage, {"connected": False, "problem": BANNED})
     async with app_staged(amqp_url, mongo_url, mongo_prefix, answers=answers, **NEVER) as stage:
         assert await health(stage) == ("disconnected", False, BANNED)
         assert stage.health.empty(), "it was told before"

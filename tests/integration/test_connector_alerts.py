@@ -56,7 +56,7 @@ async def health(stage: AppStage, channel_id: str = SALON) -> tuple[str, bool, s
 async def remembered(stage: AppStage, report: dict[str, Any]) -> None:
     """Until it is written down what was told; a replica that ends before tells it once more."""
     async with asyncio.timeout(10):
-        while not await stage.database["accounts"].count_documents({"_id": SALON, "reported": report}):
+        while not await stage.database["accounts"].count_documents({"_id": SALON, "reported": report}):  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # pace: a document has no event
 
 

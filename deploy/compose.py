@@ -8,7 +8,13 @@ import subprocess
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, say
-from demo_people import sandbox_bots, sandbox_viber_bots, sandbox_whatsapp_numbers
+from demo_people import (
+    sandbox_bots,
+    sandbox_instagram_accounts,
+    sandbox_pages,
+    sandbox_viber_bots,
+    sandbox_whatsapp_numbers,
+)
 from msgkit.testing.infra import engine_answers, require_engine
 from msgkit.testing.processes import ServerFailed, write_private
 from roster import Addresses
@@ -19,6 +25,8 @@ ENVIRONMENT = STATE / "compose.env"
 _SERVERS = ("rabbitmq", "mongodb")
 _UP_SECONDS = "180"
 _WHATSAPP_CALLBACK = "http://ingest-whatsapp:8084/webhooks/whatsapp"
+_FACEBOOK_CALLBACK = "http://ingest-meta:8083/webhooks/facebook"
+_INSTAGRAM_CALLBACK = "http://ingest-meta:8083/webhooks/instagram"
 """Among the containers of the profile `app`."""
 
 
@@ -41,13 +49,18 @@ def environment(ports: Ports, secrets: Secrets) -> dict[str, str]:
         "CREDENTIAL_KEYS_INGEST_TELEGRAM": json.dumps(secrets.credential_keys("ingest-telegram")),
         "CREDENTIAL_KEYS_INGEST_VIBER": json.dumps(secrets.credential_keys("ingest-viber")),
         "CREDENTIAL_KEYS_INGEST_WHATSAPP": json.dumps(secrets.credential_keys("ingest-whatsapp")),
-        "META_APP_SECRETS": json.dumps([secrets.values["META_APP_SECRET"]]),
-        "META_VERIFY_TOKENS": json.dumps([secrets.values["META_VERIFY_TOKEN"]]),
+        "CREDENTIAL_KEYS_INGEST_META": json.dumps(secrets.credential_keys("ingest-meta")),
+        "META_APP_SECRETS": json.dumps(_of_both_apps(secrets, "APP_SECRET")),
+        "META_VERIFY_TOKENS": json.dumps(_of_both_apps(secrets, "VERIFY_TOKEN")),
         "SERVICE_PUBLIC_KEYS": json.dumps(secrets.service_public_keys()),
         "SANDBOX_BOTS": json.dumps(sandbox_bots(secrets), ensure_ascii=True),
         "SANDBOX_VIBER_BOTS": json.dumps(sandbox_viber_bots(secrets), ensure_ascii=True),
         "SANDBOX_WHATSAPP_NUMBERS": json.dumps(
             sandbox_whatsapp_numbers(secrets, _WHATSAPP_CALLBACK), ensure_ascii=True
+        ),
+        "SANDBOX_PAGES": json.dumps(sandbox_pages(secrets, _FACEBOOK_CALLBACK), ensure_ascii=True),
+        "SANDBOX_INSTAGRAM_ACCOUNTS": json.dumps(
+            sandbox_instagram_accounts(secrets, _INSTAGRAM_CALLBACK), ensure_ascii=True
         ),
     }
     for name, key in secrets.values.items():
@@ -94,6 +107,11 @@ def stop(*, delete: bool) -> list[str]:
     _compose("--profile", "app", "down", "--timeout", "30", *(["--volumes"] if delete else []))
     ENVIRONMENT.unlink()
     return ["the containers"]
+
+
+def _of_both_apps(secrets: Secrets, word: str) -> list[str]:
+    """The services of Meta's messengers read one list: a wrong secret of a right app opens nothing."""
+    return [secrets.values[f"{app}_{word}"] for app in ("META", "INSTAGRAM")]
 
 
 def _compose(*words: str) -> None:

@@ -22,6 +22,22 @@ class WhatsAppNumber:
 
 
 @dataclass(frozen=True)
+class Page:
+    """A Facebook page the sandbox plays."""
+
+    page_id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class InstagramAccount:
+    """A professional account the sandbox plays: by the tenant's page if it has one, else by its own login."""
+
+    ig_id: str
+    username: str
+
+
+@dataclass(frozen=True)
 class Tenant:
     """A business of the demo with the bots it has in the sandbox."""
 
@@ -32,6 +48,8 @@ class Tenant:
     """None: it has no Viber bot."""
     whatsapp: WhatsAppNumber | None = None
     """None: it has no number there."""
+    page: Page | None = None
+    instagram: InstagramAccount | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +69,19 @@ TENANTS = (
         "mavka_salon_bot",
         viber_uri="mavka_salon",
         whatsapp=WhatsAppNumber("106540352242922", "+380 44 555 07 83", "102290129340398"),
+        page=Page("682498302938465", "Салон краси «Мавка»"),
+        instagram=InstagramAccount("17841405726653026", "mavka.salon"),
     ),
-    Tenant("clinic", "Клініка «Здоров'я»", "zdorovia_clinic_bot"),
+    Tenant(
+        "clinic",
+        "Клініка «Здоров'я»",
+        "zdorovia_clinic_bot",
+        instagram=InstagramAccount("17841400008460056", "zdorovia.clinic"),
+    ),
 )
+META_APP_ID = "1517776481860111"
+INSTAGRAM_APP_ID = "990602627938098"
+"""Instagram Login has an app of its own beside the one of pages."""
 HIDDEN_CLIENTS = {"maria": "maria_krasa"}
 """Whose phone WhatsApp does not tell: the demo shows a client with a phone and one without."""
 USERS = (
@@ -116,6 +144,66 @@ def sandbox_whatsapp_numbers(secrets: Secrets, callback_url: str | None = None) 
         for tenant in TENANTS
         if tenant.whatsapp is not None
     ]
+
+
+def sandbox_pages(secrets: Secrets, callback_url: str | None = None) -> list[dict[str, object]]:
+    """The Facebook pages of the sandbox, as its settings name the fields.
+
+    Args:
+        callback_url: of the app, where nobody sets it in the sandbox's dashboard as `make up` does.
+    """
+    return [
+        {
+            "page_id": tenant.page.page_id,
+            "name": tenant.page.name,
+            "token": secrets.values[f"PAGE_TOKEN_{tenant.id}"],
+            **_app_of_pages(secrets),
+            "callback_url": callback_url,
+            "human_agent": True,
+        }
+        for tenant in TENANTS
+        if tenant.page is not None
+    ]
+
+
+def sandbox_instagram_accounts(secrets: Secrets, callback_url: str | None = None) -> list[dict[str, object]]:
+    """The Instagram accounts of the sandbox, as its settings name the fields.
+
+    Args:
+        callback_url: of both apps, where nobody sets it in the sandbox's dashboard as `make up` does.
+    """
+    accounts: list[dict[str, object]] = []
+    for tenant in TENANTS:
+        if tenant.instagram is None:
+            continue
+        shared = {
+            "ig_id": tenant.instagram.ig_id,
+            "username": tenant.instagram.username,
+            "name": tenant.title,
+            "callback_url": callback_url,
+            "human_agent": True,
+        }
+        if tenant.page is not None:
+            by_page = {"login": "page", "page_id": tenant.page.page_id}
+            token = secrets.values[f"PAGE_TOKEN_{tenant.id}"]
+            accounts.append({**shared, **by_page, "token": token, **_app_of_pages(secrets)})
+        else:
+            token = secrets.values[f"INSTAGRAM_TOKEN_{tenant.id}"]
+            app = {
+                "app_id": INSTAGRAM_APP_ID,
+                "app_secret": secrets.values["INSTAGRAM_APP_SECRET"],
+                "verify_token": secrets.values["INSTAGRAM_VERIFY_TOKEN"],
+            }
+            accounts.append({**shared, "login": "instagram", "token": token, **app})
+    return accounts
+
+
+def _app_of_pages(secrets: Secrets) -> dict[str, str]:
+    return {
+        "app_id": META_APP_ID,
+        "app_secret": secrets.values["META_APP_SECRET"],
+        "verify_token": secrets.values["META_VERIFY_TOKEN"],
+    }
 
 
 def sandbox_bots(secrets: Secrets) -> list[dict[str, str]]:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import ROOT, Problem, fingerprint
-from demo_people import USERS_FILE, sandbox_bots, sandbox_viber_bots, sandbox_whatsapp_numbers
+from demo_people import (
+    USERS_FILE,
+    sandbox_bots,
+    sandbox_instagram_accounts,
+    sandbox_pages,
+    sandbox_viber_bots,
+    sandbox_whatsapp_numbers,
+)
 from state import STATE, Ports, Secrets
 
 
@@ -47,13 +54,23 @@ SERVICES = (
     Service("inbox", ROOT / "services/inbox", None, 5),
     Service("ingest-telegram", ROOT / "services/ingest-telegram", 1, 1),
     Service("ingest-viber", ROOT / "services/ingest-viber", 2, 2),
+    Service("ingest-meta", ROOT / "services/ingest-meta", 3, 3),
     Service("ingest-whatsapp", ROOT / "services/ingest-whatsapp", 4, 4),
     Service("gateway", ROOT / "services/gateway", 0, 0),
 )
 
 
-SANDBOX_PATHS = {"ingest-telegram": "", "ingest-viber": "/viber", "ingest-whatsapp": "/graph"}
-"""Where below the sandbox's address each messenger's API begins."""
+SANDBOX_PATHS = {
+    "ingest-telegram": ("",),
+    "ingest-viber": ("/viber",),
+    "ingest-meta": ("/graph-meta", "/graph-instagram"),
+    "ingest-whatsapp": ("/graph",),
+}
+"""Where below the sandbox's address the APIs of each service's messengers begin."""
+
+
+META_APPS = {"ingest-whatsapp": ("META",), "ingest-meta": ("META", "INSTAGRAM")}
+"""Which apps at Meta serve a service's accounts, by their names in `Secrets`: Instagram Login has its own."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,8 @@ def _own_environment(
             "ROZMOVA_SANDBOX_BOTS": _json(sandbox_bots(secrets)),
             "ROZMOVA_SANDBOX_VIBER_BOTS": _json(sandbox_viber_bots(secrets)),
             "ROZMOVA_SANDBOX_WHATSAPP_NUMBERS": _json(sandbox_whatsapp_numbers(secrets)),
+            "ROZMOVA_SANDBOX_PAGES": _json(sandbox_pages(secrets)),
+            "ROZMOVA_SANDBOX_INSTAGRAM_ACCOUNTS": _json(sandbox_instagram_accounts(secrets)),
             "ROZMOVA_SANDBOX_STATE": str(STATE / "data/sandbox.json"),
         }
     environment = {
@@ -150,13 +169,14 @@ def _own_environment(
         assert service.public is not None
         environment |= {
             "ROZMOVA_PUBLIC_URL": f"http://127.0.0.1:{ports.public(service.public)}",
-            "ROZMOVA_API_BASES": _json([sandbox + SANDBOX_PATHS[service.name]]),
+            "ROZMOVA_API_BASES": _json([sandbox + path for path in SANDBOX_PATHS[service.name]]),
             "ROZMOVA_CREDENTIAL_KEYS": _json(secrets.credential_keys(service.name)),
         }
-    if service.name == "ingest-whatsapp":
+    if service.name in META_APPS:
+        apps = META_APPS[service.name]
         environment |= {
-            "ROZMOVA_META_APP_SECRETS": _json([secrets.values["META_APP_SECRET"]]),
-            "ROZMOVA_META_VERIFY_TOKENS": _json([secrets.values["META_VERIFY_TOKEN"]]),
+            "ROZMOVA_META_APP_SECRETS": _json([secrets.values[f"{app}_APP_SECRET"] for app in apps]),
+            "ROZMOVA_META_VERIFY_TOKENS": _json([secrets.values[f"{app}_VERIFY_TOKEN"] for app in apps]),
         }
     if service.name == "gateway":
         origins = [f"http://{host}:{own['public']}" for host in ("127.0.0.1", "localhost")]

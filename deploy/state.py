@@ -94,23 +94,29 @@ class Secrets:
         lines = file.read_text().splitlines() if file.exists() else []
         values = dict(line.split("=", 1) for line in lines if "=" in line)
         known = len(values)
-        for service in ("gateway", "inbox", "ingest-telegram", "ingest-viber", "ingest-whatsapp"):
+        ingests = ("ingest-telegram", "ingest-viber", "ingest-whatsapp", "ingest-meta")
+        for service in ("gateway", "inbox", *ingests):
             values.setdefault(f"SERVICE_KEY_{service}", _random_key())
         values.setdefault("SESSION_KEY", _random_key())
         values.setdefault("RABBITMQ_PASSWORD", secrets.token_urlsafe(24))
         values.setdefault("CREDENTIAL_KEY", _random_key())
         values.setdefault("CREDENTIAL_KEY_ingest-viber", _random_key())
         values.setdefault("CREDENTIAL_KEY_ingest-whatsapp", _random_key())
+        values.setdefault("CREDENTIAL_KEY_ingest-meta", _random_key())
         for tenant in ("salon", "clinic"):
             bot_id = secrets.randbelow(9_000_000_000) + 1_000_000_000
             values.setdefault(f"BOT_TOKEN_{tenant}", f"{bot_id}:{secrets.token_urlsafe(26)}")
         # As Viber writes its tokens: three groups of 16 hex digits.
         viber_token = "-".join(secrets.token_hex(8) for _ in range(3))
         values.setdefault("VIBER_TOKEN_salon", viber_token)
-        # The app at Meta: its secret signs, its verify token opens the callback; then a number's own token.
-        values.setdefault("META_APP_SECRET", secrets.token_hex(16))
-        values.setdefault("META_VERIFY_TOKEN", secrets.token_urlsafe(16))
+        # The apps at Meta: an app's secret signs, its verify token opens the callback. Instagram Login has an
+        # app of its own beside the one of WhatsApp numbers and pages. Then the accounts' own tokens.
+        for app in ("META", "INSTAGRAM"):
+            values.setdefault(f"{app}_APP_SECRET", secrets.token_hex(16))
+            values.setdefault(f"{app}_VERIFY_TOKEN", secrets.token_urlsafe(16))
         values.setdefault("WHATSAPP_TOKEN_salon", f"EAA{secrets.token_hex(40)}")
+        values.setdefault("PAGE_TOKEN_salon", f"EAA{secrets.token_hex(40)}")
+        values.setdefault("INSTAGRAM_TOKEN_clinic", f"IGAA{secrets.token_hex(40)}")
         for login in ("olena", "ivan", "viktor", "nobody", "maria"):
             values.setdefault(f"PASSWORD_{login}", _password())
         if len(values) != known:

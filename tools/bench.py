@@ -22,6 +22,7 @@ from typing import Any
 import httpx2
 
 from bench_media import measure_media
+from bench_webhooks import measure_webhooks
 from msgkit.contracts import topology
 from msgkit.contracts.events import INBOUND
 from msgkit.contracts.ids import conversation_id, inbound_event_id, new_id
@@ -53,7 +54,7 @@ FACTS_READER = Queue(
 """Stands for the other readers of facts: the messages go into it, nobody reads."""
 
 
-PARTS = ("rss", "media", "e2e", "ingest", "inbox", "inbox2")
+PARTS = ("rss", "media", "e2e", "ingest", "inbox", "inbox2", "webhooks")
 SECOND = "inbox-2"
 """A second replica, started only where two are measured."""
 
@@ -67,21 +68,33 @@ def main() -> int:
     scale = 0.15 if arguments.quick else 1.0
     report: Json = {}
     with tempfile.TemporaryDirectory(prefix="rozmova-bench-") as temporary:
-        system = System(Path(temporary), replicas={"inbox": 2})
-        try:
-            say("starting the system …")
-            system.start(without=[SECOND])
-            for part, measure in parts(system, scale).items():
-                if part.removesuffix("_mb") in wanted:
-                    report[part] = measure()
-                    show({part: report[part]})
-        finally:
-            system.stop()
+        if wanted - {"webhooks"}:
+            report |= measure_system(Path(temporary) / "main", wanted, scale)
+        if "webhooks" in wanted:
+            # A system of its own, so that what is measured above has no further service beside it.
+            report["webhooks"] = measure_webhooks(Path(temporary) / "meta", scale)
+            show({"webhooks": report["webhooks"]})
     target = ROOT / ".rozmova" / "bench.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(report, indent=2) + "\n")
     say(f"written to {target.relative_to(ROOT)}")
     return 0
+
+
+def measure_system(folder: Path, wanted: set[str], scale: float) -> Json:
+    """What is wanted of the parts measured on one system."""
+    report: Json = {}
+    system = System(folder, replicas={"inbox": 2})
+    try:
+        say("starting the system …")
+        system.start(without=[SECOND])
+        for part, measure in parts(system, scale).items():
+            if part.removesuffix("_mb") in wanted:
+                report[part] = measure()
+                show({part: report[part]})
+    finally:
+        system.stop()
+    return report
 
 
 def parts(system: System, scale: float) -> dict[str, Callable[[], Json]]:
@@ -367,6 +380,7 @@ async def fill(system: System, messages: int, generation: int) -> None:
                 "media": [],
                 "place": None,
                 "shared_contact": None,
+                "shared_link": None,
                 "unsupported": None,
             },
             "reply_to_provider_id": None,

@@ -23,6 +23,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     events.DeliveryReported,
     events.MediaSettled,
     events.ChannelHealthReported,
+    events.HumanAgentRefused,
     events.ConversationPoked,
     events.WebhookReceived,
     events.SendMessage,

@@ -98,6 +98,8 @@ def test_axe_finds_nothing(
     page.get_by_role("button", name="Повернути в чернетку").click()
 
     page.set_viewport_size({"width": 390, "height": 800})
+    # The heading follows the width a moment after the colours and measures do.
+    page.locator("main h1").wait_for()
     inspection.look(page, "narrow")
     page.set_viewport_size({"width": 1440, "height": 900})
     client.do("block")
@@ -127,7 +129,7 @@ def test_axe_finds_nothing(
     inspection.look(page, "channel-settings")
     page.keyboard.press("Escape")
     page.get_by_test_id("connect").click()
-    page.get_by_test_id("channel-form").locator("input[name=token]").wait_for()
+    page.get_by_test_id("channel-form").locator("input[type=password]").first.wait_for()
     inspection.look(page, "channel-form")
     assert not inspection.faults, "\n".join(inspection.faults)
 

@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 
 from msgkit.testing.browser import ClientPhone, Operator, keep_picture
 from msgkit.testing.connector_voice import ConnectorVoice
-from msgkit.testing.system import SPARE_BOT, System
+from msgkit.testing.demo import SPARE_BOT
+from msgkit.testing.system import System
 
 pytestmark = pytest.mark.browser
 
@@ -22,6 +23,7 @@ def test_a_channel_is_connected_switched_and_removed(
     page.get_by_role("menuitem", name="Канали").click()
     page.get_by_test_id("connect").click()
     form = page.get_by_test_id("channel-form")
+    form.get_by_text("Telegram-бот", exact=True).click()
     form.get_by_label("Назва для операторів").fill("Калина")
     form.get_by_text(system.sandbox_url).click()
     form.locator("input[name=token]").fill(SPARE_BOT["token"])
@@ -94,6 +96,7 @@ def test_the_form_asks_for_what_any_messenger_announces(
     olena.into_channels()
     page.get_by_test_id("connect").click()
     form = page.get_by_test_id("channel-form")
+    form.get_by_text("Telegram-бот", exact=True).click()
     form.locator("input[name=token]").fill("чужий")
     form.get_by_text("Зулу-пошта").click()
     expect(form.locator("input[name=token]")).to_have_count(0)

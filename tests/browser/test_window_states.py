@@ -9,7 +9,8 @@ from playwright.sync_api import BrowserContext, expect
 
 from msgkit.testing.browser import ClientPhone, Operator, keep_picture
 from msgkit.testing.connector_voice import ConnectorVoice
-from msgkit.testing.system import VIBER_WELCOME, System
+from msgkit.testing.demo import VIBER_WELCOME
+from msgkit.testing.system import System
 
 pytestmark = pytest.mark.browser
 

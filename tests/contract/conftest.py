@@ -9,6 +9,8 @@ from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiohttp import web
+from meta_playground import Stage as MetaStage
+from meta_playground import meta_settings, meta_stage
 from sandbox_playground import TOKEN, Edge, Playground, sandbox_settings
 from viber_playground import Stage, stage_of, viber_settings
 from whatsapp_playground import Stage as WhatsAppStage
@@ -78,3 +80,17 @@ async def whatsapp(unsubscribed: WhatsAppStage) -> WhatsAppStage:
     """A sandbox whose WhatsApp numbers have their webhooks."""
     await unsubscribed.connect()
     return unsubscribed
+
+
+@pytest.fixture
+async def bare_meta() -> AsyncIterator[MetaStage]:
+    """A sandbox whose page and Instagram accounts have no webhook yet."""
+    async with meta_stage(meta_settings()) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def meta(bare_meta: MetaStage) -> MetaStage:
+    """A sandbox whose page and Instagram accounts have their webhooks."""
+    await bare_meta.connect()
+    return bare_meta

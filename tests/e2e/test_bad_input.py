@@ -12,8 +12,9 @@ import httpx2
 import pytest
 
 from msgkit.runtime.mongo import Database, Mongo
+from msgkit.testing.demo import BOTS, VIBER_BOT
 from msgkit.testing.phone import Desk, new_client
-from msgkit.testing.system import BOTS, VIBER_BOT, System
+from msgkit.testing.system import System
 from msgkit.testing.window import WindowRefused
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
@@ -44,12 +45,6 @@ async def door(system: System) -> AsyncIterator[Door]:
     ):
         secret = (await sandbox.get(f"/control/{channel}/webhook")).json()["secret_token"]
         yield Door(http, channel, secret)
-
-
-@pytest.fixture
-async def olena(system: System) -> AsyncIterator[Desk]:
-    async with Desk(system, "olena") as desk:
-        yield desk
 
 
 def update(client: int, message_id: int, **message: Any) -> bytes:

@@ -12,8 +12,9 @@ import httpx2
 import pytest
 
 from msgkit.runtime.mongo import Database, Mongo
+from msgkit.testing.demo import WHATSAPP_NUMBER
 from msgkit.testing.phone import Desk, Phone, new_client
-from msgkit.testing.system import WHATSAPP_NUMBER, System
+from msgkit.testing.system import System
 
 Json = dict[str, Any]
 SIGNATURE_HEADER = "X-Hub-Signature-256"
@@ -57,19 +58,6 @@ async def door(system: System) -> AsyncIterator[MetaDoor]:
     async with httpx2.AsyncClient(base_url=system.whatsapp_url, timeout=30) as http:
         yield MetaDoor(http, mongo.database)
     mongo.close()
-
-
-@pytest.fixture
-async def olena(system: System) -> AsyncIterator[Desk]:
-    async with Desk(system, "olena") as desk:
-        yield desk
-
-
-@pytest.fixture
-async def sandbox(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30) as http:
-        yield http
-        await http.put("/control/faults", json={"seed": 0, "faults": []})
 
 
 def _bytes(payload: object) -> bytes:

@@ -12,8 +12,9 @@ from uuid import uuid4
 import httpx2
 import pytest
 
+from msgkit.testing.demo import BOTS
 from msgkit.testing.phone import Desk, Phone, new_client, until
-from msgkit.testing.system import BOTS, System
+from msgkit.testing.system import System
 from msgkit.testing.window import WindowRefused
 
 pytestmark = pytest.mark.timeout(240)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -19,21 +18,8 @@ SEEN_WITHIN_S = 1.0
 
 
 @pytest.fixture
-async def sandbox(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30) as http:
-        yield http
-        await http.put("/control/faults", json={"seed": 0, "faults": []})
-
-
-@pytest.fixture
 def phone(system: System, sandbox: httpx2.AsyncClient) -> Phone:
     return Phone(sandbox, system.channels["salon"]["id"], new_client())
-
-
-@pytest.fixture
-async def olena(system: System) -> AsyncIterator[Desk]:
-    async with Desk(system, "olena") as desk:
-        yield desk
 
 
 async def test_a_text_is_seen_within_a_second_and_the_answer_reaches_the_phone(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 
@@ -10,39 +9,17 @@ import httpx2
 import pytest
 from PIL import Image
 
+from msgkit.testing.demo import VIBER_WELCOME
 from msgkit.testing.phone import Desk, Phone, answer_as_a_service, new_client, until
-from msgkit.testing.system import VIBER_WELCOME, System
+from msgkit.testing.system import System
 from msgkit.testing.window import WindowRefused
 
 Json = dict[str, Any]
 
 
 @pytest.fixture
-async def sandbox(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30) as http:
-        yield http
-        await http.put("/control/faults", json={"seed": 0, "faults": []})
-
-
-@pytest.fixture
 def phone(system: System, sandbox: httpx2.AsyncClient) -> Phone:
     return Phone(sandbox, system.viber["id"], new_client())
-
-
-@pytest.fixture
-async def olena(system: System) -> AsyncIterator[Desk]:
-    async with Desk(system, "olena") as desk:
-        yield desk
-
-
-async def _state(olena: Desk, text: str, state: str) -> Json:
-    """The message with this text, once it is in this state."""
-
-    def reached() -> Json | None:
-        found = olena.find(text)
-        return found if found is not None and found["state"] == state else None
-
-    return dict(await olena.until(reached, 30))
 
 
 async def _shown(phone: Phone, kind: str) -> list[Json]:
@@ -82,11 +59,11 @@ async def test_an_answer_is_sent_then_delivered_then_read(phone: Phone, olena: D
     first, second = f"Так {phone.client}", f"Слухаємо {phone.client}"
     for text in (first, second):
         await olena.window.send(conversation, text)
-        await _state(olena, text, "delivered")
+        await olena.state(text, "delivered")
     assert await phone.answers() == [first, second]
     await phone.do("read")
     for text in (first, second):
-        await _state(olena, text, "read")
+        await olena.state(text, "read")
     assert olena.window.seen.rows[conversation]["last_message"]["state"] == "read"
 
 
@@ -102,7 +79,7 @@ async def test_a_keyboard_is_on_the_phone_and_a_press_comes_back_by_its_title(
         [{"text": "Надіслати номер", "action": "share_phone", "value": ""}],
     ]
     await answer_as_a_service(system, conversation, text, buttons)
-    await _state(olena, text, "delivered")
+    await olena.state(text, "delivered")
     (bubble,) = [one for one in await phone.shows() if one["text"] == text]
     assert [button["label"] for button in bubble["keyboard"]["Buttons"]] == [
         prices,
@@ -208,4 +185,4 @@ async def test_whatever_viber_answers_the_state_is_true(
     assert reached in state
     assert len(await phone.answers()) in on_phone
     after = await olena.window.send(conversation, f"Далі {phone.client}")
-    await _state(olena, after["text"], "delivered")
+    await olena.state(after["text"], "delivered")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from io import BytesIO
 from typing import Any
 
@@ -20,57 +19,8 @@ DAY_AND_MORE = 25
 
 
 @pytest.fixture
-async def sandbox(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30) as http:
-        yield http
-        await http.put("/control/faults", json={"seed": 0, "faults": []})
-
-
-@pytest.fixture
 def phone(system: System, sandbox: httpx2.AsyncClient) -> Phone:
     return Phone(sandbox, system.whatsapp["id"], new_client())
-
-
-@pytest.fixture
-async def olena(system: System) -> AsyncIterator[Desk]:
-    async with Desk(system, "olena") as desk:
-        yield desk
-
-
-async def _wrote(phone: Phone, olena: Desk, text: str, **more: Any) -> str:
-    """The client writes; the conversation in which the operator sees it."""
-    words = f"{text} {phone.client}"
-    await phone.do("messages", text=words, **more)
-    return str((await olena.message(words))["conversation_id"])
-
-
-async def _state(olena: Desk, text: str, *states: str, seconds: float = 30) -> Json:
-    """The message with this text, once it is in one of these states."""
-
-    def reached() -> Json | None:
-        found = olena.find(text)
-        return found if found is not None and found["state"] in states else None
-
-    return dict(await olena.until(reached, seconds))
-
-
-async def _is(olena: Desk, text: str, **wanted: Any) -> Json:
-    """The message with this text, once it has these values."""
-
-    def reached() -> Json | None:
-        found = olena.find(text)
-        return found if found and all(found[key] == value for key, value in wanted.items()) else None
-
-    return dict(await olena.until(reached))
-
-
-async def _answered(phone: Phone, olena: Desk, conversation: str, text: str) -> Json:
-    """An answer that is on the phone, and the window knows it."""
-    words = f"{text} {phone.client}"
-    await olena.window.send(conversation, words)
-    message = await _state(olena, words, "delivered", "read")
-    assert words in await phone.answers()
-    return message
 
 
 async def _press(phone: Phone, olena: Desk, conversation: str, text: str) -> None:
@@ -85,7 +35,7 @@ async def test_a_client_is_answered_and_each_side_sees_what_the_other_read(
 ) -> None:
     if is_hidden:
         await phone.do("identity", variant="user_id_only", username="solomiia_ua")
-    conversation = await _wrote(phone, olena, "Добрий день")
+    conversation = await olena.wrote(phone, "Добрий день")
     number = (await phone.state())["phone_number"]
     rows = olena.window.seen.rows
     contact, channel = rows[conversation]["contact"], rows[conversation]["channel"]
@@ -95,7 +45,7 @@ async def test_a_client_is_answered_and_each_side_sees_what_the_other_read(
     window = (await olena.window.call("GET", f"/conversations/{conversation}"))["window"]
     assert (window["open"], window["code"]) == (True, None)
 
-    answer = await _answered(phone, olena, conversation, "Вітаємо, слухаємо вас")
+    answer = await olena.answered(phone, conversation, "Вітаємо, слухаємо вас", "delivered", "read")
     assert [bubble["state"] for bubble in await phone.shows()][1] == "delivered"
 
     async def client_sees_it_read() -> bool:
@@ -103,14 +53,14 @@ async def test_a_client_is_answered_and_each_side_sees_what_the_other_read(
 
     await until(client_sees_it_read)
     await phone.do("read")
-    await _state(olena, answer["text"], "read")
+    await olena.state(answer["text"], "read")
     await olena.until(lambda: rows[conversation]["last_message"]["state"] == "read")
 
 
 async def test_after_a_day_only_a_template_goes_out_and_its_answer_opens_the_window(
     system: System, phone: Phone, olena: Desk
 ) -> None:
-    conversation = await _wrote(phone, olena, "Писала вчора", hours_ago=DAY_AND_MORE)
+    conversation = await olena.wrote(phone, "Писала вчора", hours_ago=DAY_AND_MORE)
     window = (await olena.window.call("GET", f"/conversations/{conversation}"))["window"]
     assert (window["open"], window["code"]) == (False, "window_closed")
     with pytest.raises(WindowRefused) as refused:
@@ -132,22 +82,22 @@ async def test_after_a_day_only_a_template_goes_out_and_its_answer_opens_the_win
     path = f"/conversations/{conversation}/messages"
     sent = await olena.window.call("POST", path, order)
     assert phone.client in sent["text"]
-    await _state(olena, sent["text"], "delivered")
+    await olena.state(sent["text"], "delivered")
     (shown,) = [bubble for bubble in await phone.shows() if bubble["direction"] == "out"]
     assert shown["words"]["body"] == f"Вітаємо, {phone.client}! Чекаємо на вас завтра о 10:00."
     await _press(phone, olena, conversation, "Буду")
     rows = olena.window.seen.rows
     await olena.until(lambda: rows[conversation]["window"]["open"])
-    await _answered(phone, olena, conversation, "Чекаємо")
+    await olena.answered(phone, conversation, "Чекаємо", "delivered", "read")
 
 
 async def test_when_only_whatsapp_knows_the_window_is_closed_the_answer_says_why(
     phone: Phone, olena: Desk
 ) -> None:
-    conversation = await _wrote(phone, olena, "Добрий день")
+    conversation = await olena.wrote(phone, "Добрий день")
     await phone.do("wait", hours=DAY_AND_MORE)
     answer = await olena.window.send(conversation, f"Ви тут? {phone.client}")
-    failed = await _state(olena, answer["text"], "failed")
+    failed = await olena.state(answer["text"], "failed")
     assert failed["failure"]["code"] == "window_closed"
     assert await phone.answers() == []
 
@@ -158,16 +108,16 @@ async def test_a_client_who_changes_the_number_stays_in_the_same_dialogue(
 ) -> None:
     if is_hidden:
         await phone.do("identity", variant="user_id_only", username="ivanna")
-    conversation = await _wrote(phone, olena, "Мій старий номер")
+    conversation = await olena.wrote(phone, "Мій старий номер")
     moved = await phone.do("change-number")
     rows = olena.window.seen.rows
     if not is_hidden:
         await olena.until(lambda: rows[conversation]["contact"]["phone"] == f"+{moved['wa_id']}")
         await olena.until(lambda: olena.window.seen.texts(conversation, "system"))
     # Before the client says a word from there:
-    await _answered(phone, olena, conversation, "Вітаємо на новому номері")
-    assert await _wrote(phone, olena, "А це вже новий") == conversation
-    await _answered(phone, olena, conversation, "Бачимо")
+    await olena.answered(phone, conversation, "Вітаємо на новому номері", "delivered", "read")
+    assert await olena.wrote(phone, "А це вже новий") == conversation
+    await olena.answered(phone, conversation, "Бачимо", "delivered", "read")
 
 
 async def test_what_the_owner_types_in_the_business_app_is_ours_and_the_bot_is_silent_then(
@@ -176,7 +126,7 @@ async def test_what_the_owner_types_in_the_business_app_is_ours_and_the_bot_is_s
     path = f"/channels/{system.whatsapp['id']}"
     await olena.window.call("PATCH", path, {"settings": {"bot_enabled": True}})
     try:
-        conversation = await _wrote(phone, olena, "Чи є місце на завтра?")
+        conversation = await olena.wrote(phone, "Чи є місце на завтра?")
         rows = olena.window.seen.rows
         assert rows[conversation]["handler"] == "bot"
         words = f"Так, о 12:00 {phone.client}"
@@ -193,17 +143,17 @@ async def test_what_the_owner_types_in_the_business_app_is_ours_and_the_bot_is_s
 
 
 async def test_words_are_changed_and_taken_back_and_signs_put_on_them(phone: Phone, olena: Desk) -> None:
-    conversation = await _wrote(phone, olena, "Завтра об 11")
+    conversation = await olena.wrote(phone, "Завтра об 11")
     before = await olena.message(f"Завтра об 11 {phone.client}")
-    answer = await _answered(phone, olena, conversation, "Записали")
+    answer = await olena.answered(phone, conversation, "Записали", "delivered", "read")
     await phone.do("react", emoji="❤️")
-    await _is(olena, answer["text"], reactions=["❤️"])
+    await olena.showing(answer["text"], reactions=["❤️"])
     await phone.do("react")
-    await _is(olena, answer["text"], reactions=[])
+    await olena.showing(answer["text"], reactions=[])
 
     changed = f"Завтра о 12 {phone.client}"
     await phone.do("edit", text=changed)
-    edited = await _is(olena, changed, edited=True)
+    edited = await olena.showing(changed, edited=True)
     assert edited["id"] == before["id"]
     await phone.do("delete")
     dialogue = olena.window.seen.messages[conversation]
@@ -255,17 +205,17 @@ async def test_files_go_both_ways_and_one_that_expired_is_said_to_be_lost(
 async def test_buttons_a_list_and_a_place_are_used_on_the_phone(
     system: System, phone: Phone, olena: Desk
 ) -> None:
-    conversation = await _wrote(phone, olena, "що є?")
+    conversation = await olena.wrote(phone, "що є?")
     few = [[{"text": title, "action": "callback", "value": title}] for title in ("Ціни", "Запис")]
     await answer_as_a_service(system, conversation, f"Оберіть {phone.client}", few)
-    await _state(olena, f"Оберіть {phone.client}", "delivered")
+    await olena.state(f"Оберіть {phone.client}", "delivered")
     await _press(phone, olena, conversation, "Ціни")
     many = [
         [{"text": title, "action": "callback", "value": title}]
         for title in ("Стрижка", "Манікюр", "Фарба", "Масаж")
     ]
     await answer_as_a_service(system, conversation, f"Послуги {phone.client}", many)
-    await _state(olena, f"Послуги {phone.client}", "delivered")
+    await olena.state(f"Послуги {phone.client}", "delivered")
     assert (await phone.shows())[-1]["list_button"]
     await _press(phone, olena, conversation, "Фарба")
 
@@ -300,7 +250,7 @@ async def test_whatever_whatsapp_answers_the_state_is_true(
     system: System, sandbox: httpx2.AsyncClient, olena: Desk
 ) -> None:
     phones = {name: Phone(sandbox, system.whatsapp["id"], new_client()) for name in FAULTS}
-    conversations = {name: await _wrote(phone, olena, "є хто?") for name, phone in phones.items()}
+    conversations = {name: await olena.wrote(phone, "є хто?") for name, phone in phones.items()}
     scripted = [
         {"method": "messages", "client": phones[name].client, "count": 1, **fault}
         for name, (fault, _, _) in FAULTS.items()
@@ -311,11 +261,11 @@ async def test_whatever_whatsapp_answers_the_state_is_true(
     for name, conversation in conversations.items():
         await olena.window.send(conversation, words[name])
     for name, (_, state, on_phone) in FAULTS.items():
-        reached = await _state(olena, words[name], state)
+        reached = await olena.state(words[name], state)
         assert (reached["failure"] is None) == (state != "failed"), name
         assert len(await phones[name].answers()) == on_phone, name
     for name, phone in phones.items():
-        await _answered(phone, olena, conversations[name], "Далі")
+        await olena.answered(phone, conversations[name], "Далі", "delivered", "read")
 
 
 def _png() -> bytes:

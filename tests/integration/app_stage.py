@@ -65,9 +65,11 @@ class AppStage:
             **more,
         )
 
-    async def put(self, channel_id: str, number: str, **credentials: str) -> httpx2.Response:
+    async def put(
+        self, channel_id: str, number: str, *, kind: str = KIND, **credentials: str
+    ) -> httpx2.Response:
         body = {
-            "kind": KIND,
+            "kind": kind,
             "tenant_id": tenant_of(channel_id),
             "credentials": {"token": number, **credentials},
             "api_base": None,
@@ -135,6 +137,7 @@ async def app_staged(
     keys: AppKeys = KEYS,
     watch: bool = True,
     answers: Answers | None = None,
+    connector: AppConnector | None = None,
     **more: Any,
 ) -> AsyncIterator[AppStage]:
     """A stage that stands while the block runs; `watch` False leaves the bus unread; `more` are settings."""
@@ -143,7 +146,7 @@ async def app_staged(
         settings = make_settings(
             amqp_url, mongo_url, prefix, "http://127.0.0.1:9", objects_url=Path(objects).as_uri(), **more
         )
-        service = build_ingest(AppConnector(Phone(), answers), settings, app=keys)
+        service = build_ingest(connector or AppConnector(Phone(), answers), settings, app=keys)
         await service.start()
         mongo = Mongo(mongo_url, settings.database_name(SERVICE))
         connection = await aio_pika.connect(amqp_url)

@@ -207,6 +207,7 @@ class Stage:
             "message_id": new_id(),
             "out_seq": out_seq,
             "author_kind": AuthorKind.OPERATOR,
+            "client_wrote_at": None,
             "text": text,
             "media": [],
             "buttons": [],

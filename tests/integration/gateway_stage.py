@@ -477,6 +477,8 @@ def announced(kind: str, internal_url: str) -> ManifestAnnounced:
         abilities=abilities,
         limits={"text": Limit(value=4096, unit="utf16_units", source="https://core.telegram.org/bots/api")},
         reply_window_hours=24 if with_templates else None,
+        human_reply_window_hours=None,
+        human_agent_by_default=False,
         credentials_schema={"type": "object"},
     )
     return ManifestAnnounced(

@@ -254,7 +254,11 @@ class Client:
 
 
 def announcement(
-    reply_window_hours: int | None = None, *, templates: bool = False, read_marks: bool = False
+    reply_window_hours: int | None = None,
+    *,
+    templates: bool = False,
+    read_marks: bool = False,
+    human_hours: int | None = None,
 ) -> ManifestAnnounced:
     """What the connector of these channels would say of its messenger."""
     abilities = Abilities(
@@ -278,6 +282,8 @@ def announcement(
         abilities=abilities,
         limits={},
         reply_window_hours=reply_window_hours,
+        human_reply_window_hours=human_hours,
+        human_agent_by_default=False,
         credentials_schema={},
     )
     return ManifestAnnounced(
@@ -297,6 +303,7 @@ def text_content(text: str) -> Content:
         media=[],
         place=None,
         shared_contact=None,
+        shared_link=None,
         unsupported=None,
     )
 

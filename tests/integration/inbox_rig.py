@@ -116,7 +116,9 @@ class Api:
         body = {"client_msg_id": new_id(), "text": text, **more}
         return await self.call("POST", f"/conversations/{conversation}/messages", body)
 
-    async def connect_channel(self, roles: list[str] | None = None, title: str = "Telegram") -> str:
+    async def connect_channel(
+        self, roles: list[str] | None = None, title: str = "Telegram", **settings: Any
+    ) -> str:
         """A channel ready for work; needs the role admin."""
         channel_id = new_id()
         body = {
@@ -126,7 +128,7 @@ class Api:
             "account_name": "@bot",
             "credentials_hint": "abcd",
             "webhook_url": None,
-            "settings": {"roles": roles},
+            "settings": {"roles": roles, **settings},
         }
         answer = await self.call("PUT", f"/channels/{channel_id}", body)
         assert answer.status_code == 200, answer.text

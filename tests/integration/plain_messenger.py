@@ -53,6 +53,8 @@ MANIFEST = Manifest(
     ),
     limits={"calls": Limit(value=200, unit="per_second", source="our own")},
     reply_window_hours=None,
+    human_reply_window_hours=None,
+    human_agent_by_default=False,
     credentials_schema={"properties": {"token": {"type": "string"}}, "required": ["token"]},
 )
 PART = "|"
@@ -198,6 +200,7 @@ def _received(said: Mapping[str, Any], request: WebhookRequest, account: Account
             media=said.get("media", []),
             place=None,
             shared_contact=None,
+            shared_link=None,
             unsupported=None,
         ),
         reply_to_provider_id=None,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 
 import aio_pika
 import pytest
+from server_line import line_to
 
 from msgkit.contracts import topology
 from msgkit.contracts.topology import Queue
 from msgkit.runtime import bus
-from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable
+from msgkit.runtime.bus import Outgoing, Publisher, PublishUnknown, PublishUnroutable, uncancelled
 
 QUEUE = Queue("test.bus", {"x-queue-type": "quorum"}, ((topology.INBOUND, "test.*"),))
 
@@ -82,6 +85,57 @@ async def test_a_broker_that_is_away_is_unknown_and_not_a_hang(unused_tcp_port: 
         with pytest.raises(PublishUnknown):
             await publisher.publish(outgoing(1))
         assert not publisher.connected
+
+
+async def test_a_channel_that_once_did_not_confirm_is_never_used_again(amqp_url: str) -> None:
+    """RabbitMQ 3.10 confirms and throws away what follows on it, see `Publisher._give_up_channel`."""
+    await bus.declare(amqp_url, [QUEUE])
+    async with line_to(amqp_url) as line:
+        publisher = Publisher(line.url, "test")
+        await publisher.publish(outgoing(1))
+        line.fall_silent()
+        with pytest.raises(PublishUnknown, match="did not confirm"):
+            await publisher.publish(outgoing(2), timeout_s=0.2)
+        assert not publisher.connected
+        line.speak()
+        await publisher.publish(outgoing(3))
+        assert publisher.connected
+        await publisher.close()
+
+
+async def test_a_broker_that_reads_nothing_holds_up_no_publisher(amqp_url: str) -> None:
+    """As one under a memory alarm: the client waits for its socket to take everything before it closes."""
+    await bus.declare(amqp_url, [QUEUE])
+    async with line_to(amqp_url) as line:
+        publisher = Publisher(line.url, "test")
+        await publisher.publish(outgoing(1))
+        line.fall_silent()
+        big = replace(outgoing(2), body=bytes(16_000_000))
+        for _ in range(4):
+            began = time.monotonic()
+            with pytest.raises(PublishUnknown, match="did not confirm"):
+                await publisher.publish(big, timeout_s=0.2)
+            assert time.monotonic() - began < 1
+        began = time.monotonic()
+        await publisher.close()
+        assert time.monotonic() - began < 2
+
+
+async def test_a_cancellation_while_a_channel_closes_is_not_lost(amqp_url: str) -> None:
+    """aiormq takes it for its own in some of these moments: a reader drained then went on for ever."""
+
+    async def close(channel: aio_pika.abc.AbstractChannel) -> None:
+        await uncancelled(channel.close())
+        await asyncio.Event().wait()
+
+    for moment in range(12):
+        async with await bus.connect(amqp_url, "test") as connection:
+            closing = asyncio.create_task(close(await connection.channel()))
+            for _ in range(moment):
+                await asyncio.sleep(0)  # pace: one turn of the loop
+            closing.cancel()
+            await asyncio.wait({closing}, timeout=5)
+            assert closing.cancelled(), moment
 
 
 async def test_our_own_cancellation_stays_a_cancellation(amqp_url: str) -> None:

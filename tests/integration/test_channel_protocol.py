@@ -379,6 +379,59 @@ async def _told_to(stage: Stage, channel_id: str) -> list[dict[str, str]]:
     return told
 
 
+@pytest.mark.parametrize("by_default", [True, False])
+async def test_late_answers_are_as_the_messenger_says_unless_named_and_reach_the_account(
+    stage: Stage, by_default: bool
+) -> None:
+    desk = stage.gateway(stage.wire())
+    late = {"human_reply_window_hours": 168, "reply_window_hours": 24, "human_agent_by_default": by_default}
+    known = desk.manifests.of(KIND)
+    assert known is not None
+    desk.manifests.hear(
+        ManifestAnnounced(
+            type="manifest.announced.v1",
+            manifest=known.manifest.model_copy(update=late),
+            internal_url=known.internal_url,
+            instance="test",
+            at=utc_now(),
+        )
+    )
+
+    async def told(view: ChannelView) -> tuple[bool, bool, int | None]:
+        account = await stage.ingest.database["accounts"].find_one({"_id": view.id})
+        assert account is not None
+        account_says = account.get("settings", {}).get("human_agent", False)
+        return view.settings.human_agent, account_says, desk.to_admin_out(view).reply_window_hours
+
+    on, off = (True, True, 168), (False, False, 24)
+    view = await desk.connect(session(), wanted(stage, commands=[]))
+    assert await told(view) == (on if by_default else off)
+    other = ChannelPatchIn.model_validate({"settings": {"human_agent": not by_default}})
+    assert await told(await desk.change(session(), view.id, other)) == (off if by_default else on)
+    await desk.delete(session(), view.id)
+    named = await desk.connect(session(), wanted(stage, human_agent=not by_default))
+    assert await told(named) == (off if by_default else on)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {"bot_enabled": True}},
+        {"credentials": {"token": TOKEN}, "settings": {"bot_enabled": True}},
+    ],
+)
+async def test_a_change_leaves_alone_what_it_does_not_name_and_this_gateway_has_not_heard_of(
+    stage: Stage, change: dict[str, Any]
+) -> None:
+    desk = stage.gateway(stage.wire())
+    view = await desk.connect(session(), wanted(stage, human_agent=True, auto_close_hours=5))
+    await desk.channels.of("salon")
+    # The messenger refuses late answers, and inbox puts them off; this replica has not heard of it yet.
+    await stage.inbox_channels.update_one({"_id": view.id}, {"$set": {"view.settings.human_agent": False}})
+    told = (await desk.change(session(), view.id, ChannelPatchIn.model_validate(change))).settings
+    assert (told.bot_enabled, told.human_agent, told.auto_close_hours) == (True, False, 5)
+
+
 async def test_a_deletion_once_begun_is_finished(stage: Stage) -> None:
     for number in range(1, CALLS_OF_A_DELETION + 1):
         for lost in ("request", "answer"):

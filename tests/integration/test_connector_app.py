@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from msgkit.connector.quarantine import UNOWNED_KEPT
 from msgkit.connector.settings import AppKeys
 from msgkit.contracts.events import MessageReceived
 from msgkit.contracts.internal_api import MessageTemplate
+from msgkit.runtime.clock import utc_now
 from msgkit.testing.servers import MongoServer, VirtualHosts
 
 pytestmark = pytest.mark.servers
@@ -92,14 +94,15 @@ async def test_the_handshake_of_the_app(stage: AppStage) -> None:
             assert answer.content == b""
 
 
-async def test_the_handshake_of_one_account_knows_its_own_word_only(stage: AppStage) -> None:
+async def test_the_handshake_of_one_account_knows_its_own_word_and_the_houses(stage: AppStage) -> None:
+    """Its own where we register the address; where a person types it into a dashboard, the house's."""
     await stage.connected(app_secret=OWN_SECRET)
     account = await AccountStore(stage.database, Keyring("k1", {"k1": CREDENTIAL_KEY})).load(SALON)
     assert account is not None
     secret = account.webhook_secret
     for channel_id, token, status in (
         (SALON, secret, 200),
-        (SALON, TOKEN, 403),
+        (SALON, TOKEN, 200),
         (SALON, "wrong", 403),
         (CLINIC, secret, 404),
     ):
@@ -396,3 +399,42 @@ async def test_templates_come_by_name_and_refusals_say_what_to_do(stage: AppStag
         assert (refused.status_code, refused.json()["code"]) == (status, code)
     assert (await stage.call("GET", SALON, "/templates", tenant="clinic")).status_code == 404
     assert (await stage.call("GET", CLINIC, "/templates")).status_code == 404
+
+
+async def test_an_account_whose_secrets_do_not_open_holds_back_nobody_else(stage: AppStage) -> None:
+    """Its own part comes again until the key is back; the others have theirs at once, and once."""
+    await stage.connected()
+    await stage.connected(CLINIC, CLINIC_NUMBER)
+    accounts = stage.database["accounts"]
+    kept = await accounts.find_one({"_id": CLINIC})
+    assert kept is not None
+    await accounts.update_one({"_id": CLINIC}, {"$set": {"credentials.token": "v1.lost.AAAA.AAAA"}})
+    await asyncio.sleep(CACHE_SECONDS + 0.1)  # pace: what is remembered of it has to be forgotten
+    parts = entry(CLINIC_NUMBER, "клініці"), entry(SALON_NUMBER, "салону")
+    assert (await stage.post(*parts)).status_code == 503
+    assert await stage.texts(1) == [("salon", "салону")]
+    assert (await stage.post(entry(SALON_NUMBER, "салону самому"))).status_code == 200
+    assert await stage.texts(1) == [("salon", "салону самому")]
+    assert (await stage.post(entry(CLINIC_NUMBER, "клініці"))).status_code == 503
+    assert await stage.quarantined() == []
+
+    await accounts.replace_one({"_id": CLINIC}, kept)
+    assert (await stage.post(*parts)).status_code == 200
+    first, again = [await _received(stage) for _ in range(2)]
+    assert (first.tenant_id, first.content.text) == ("clinic", "клініці")
+    assert (again.tenant_id, again.content.text) == ("salon", "салону"), "known by its id"
+
+
+async def _received(stage: AppStage) -> MessageReceived:
+    async with asyncio.timeout(15):
+        event = await stage.inbound.get()
+    assert isinstance(event, MessageReceived)
+    return event
+
+
+async def test_a_creation_whose_secrets_do_not_open_stops_no_watch(stage: AppStage) -> None:
+    assert (await stage.put(CLINIC, CLINIC_NUMBER)).status_code == 200
+    lost = {"credentials.token": "v1.lost.AAAA.AAAA", "updated_at": utc_now() - timedelta(hours=1)}
+    await stage.database["accounts"].update_one({"_id": CLINIC}, {"$set": lost})
+    accounts = AccountStore(stage.database, Keyring("k1", {"k1": CREDENTIAL_KEY}))
+    assert await accounts.abandoned() == []

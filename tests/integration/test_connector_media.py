@@ -192,6 +192,8 @@ class PlayedMessenger:
             ),
             limits={"file_in": Limit(value=LIMIT, unit="bytes", source="this test")},
             reply_window_hours=None,
+            human_reply_window_hours=None,
+            human_agent_by_default=False,
             credentials_schema={},
         )
 
@@ -238,6 +240,7 @@ class Stage:
         self.connectors.append(connector)
         parts: dict[str, Any] = {
             "connector": connector,
+            "manifests": (connector.manifest,),
             "accounts": self.accounts,
             "store": self.store,
             "objects": self.objects,
@@ -281,6 +284,7 @@ class Stage:
                 media=[_media(ref) for ref in refs],
                 place=None,
                 shared_contact=None,
+                shared_link=None,
                 unsupported=None,
             ),
             reply_to_provider_id=None,

@@ -45,6 +45,7 @@ async def stored(database: Database, **more: Any) -> str:
         message_id=new_id(),
         out_seq=1,
         author_kind=AuthorKind.OPERATOR,
+        client_wrote_at=None,
         text="так",
         media=[],
         buttons=[],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from changing_messenger import ChangingConnector
+from echoing_messenger import EchoingConnector
 from plain_messenger import KIND, Phone
 from plain_stage import CHANNEL, Stage, staged
 
@@ -38,7 +39,7 @@ class Show:
     """A stage and what its connector was asked to show."""
 
     stage: Stage
-    connector: ChangingConnector
+    connector: ChangingConnector | EchoingConnector
     texts: int = 0
     users: UserRef = field(default_factory=lambda: UserRef(id="olena", name="Олена"))
 
@@ -253,3 +254,34 @@ async def test_signals_do_not_hold_up_the_end(show: Show) -> None:
     await show.types(event)
     async with asyncio.timeout(15):
         await show.stage.replica.stop()
+
+
+async def test_where_ids_never_change_those_are_told_of_typing_who_were_told_of_a_reading(
+    amqp_url: str, mongo_url: str, mongo_prefix: str
+) -> None:
+    phone = Phone()
+    connector = EchoingConnector(phone)
+    async with staged(amqp_url, mongo_url, mongo_prefix, phone, connector=connector) as stage:
+        await stage.replica.connected()
+        await _listening(stage)
+        show = Show(stage, connector)
+        events = []
+        for client in ("7", "8"):
+            body = {"said": [{"client": client, "id": f"w{client}", "text": "?"}]}
+            assert (await stage.replica.post(body)).status_code == 200
+            event = await asyncio.wait_for(stage.inbound.get(), 10)
+            assert isinstance(event, MessageReceived)
+            events.append(event)
+        read, unread = events
+        await show.read(read)
+        await show.types(unread)
+        # An order of the test before may still come: this broker is shared.
+        while ("read", "7", "w7") not in await show.shown(len(connector.signals) or 1):
+            phone.arrived.clear()
+            await asyncio.wait_for(phone.arrived.wait(), 10)
+        count = len(connector.signals)
+        await show.types(read)
+        assert (await show.shown(count + 1))[-1] == ("typing", "7", "w7")
+        await show.types(read, tenant_id="clinic")
+        await show.nothing_more(count + 1)
+        assert "8" not in {address for _, address, _ in connector.signals}

@@ -68,7 +68,7 @@ class Stage:
         self.publishers += publishers
         spool = Spool(
             self.database,
-            kind=KIND,
+            kinds=(KIND,),
             publisher=publishers[0],
             drainer=publishers[1],
             membership=membership,
@@ -234,7 +234,7 @@ async def test_both_away_is_said_and_a_dead_broker_costs_nothing(
     away = Mongo(f"mongodb://127.0.0.1:{unused_tcp_port}/?replicaSet=rs0", "nowhere")
     both = Spool(
         away.database,
-        kind=KIND,
+        kinds=(KIND,),
         publisher=Publisher(nowhere, "x"),
         drainer=Publisher(nowhere, "x"),
         membership=Membership(away.database, "ingest-plain", "x"),

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from pymongo import MongoClient, WriteConcern
 
 from msgkit.testing.amqp_login import LoginFailed, check_login
-from msgkit.testing.processes import DetachedProcess, ServerFailed, free_port
+from msgkit.testing.processes import DetachedProcess, ServerFailed, free_port, process_started_at
 from msgkit.testing.servers import MongoServer, RabbitMQPorts, RabbitMQServer, VirtualHosts, drop_databases
 
 pytestmark = pytest.mark.servers
@@ -163,6 +164,13 @@ def test_a_recycled_pid_is_never_ours(tmp_path: Path) -> None:
         stranger.kill()
 
 
+def test_what_ended_before_it_was_recorded_does_not_live_for_ever(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    (tmp_path / "pid").write_text(json.dumps({"pid": ended.pid, "started_at": process_started_at(ended.pid)}))
+    assert DetachedProcess("short", tmp_path / "pid", tmp_path / "log").pid is None
+
+
 def test_a_process_deaf_to_sigterm_is_killed_aloud(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +180,19 @@ def test_a_process_deaf_to_sigterm_is_killed_aloud(
         subprocess.run(["sleep", "0.01"], check=True)
     assert process.stop(grace_seconds=0.3) is False
     assert "sending SIGKILL" in capsys.readouterr().out
+
+
+def test_what_ended_unnoticed_is_started_again_without_a_child_left_over(tmp_path: Path) -> None:
+    """Dropped unreaped it warns, and warnings end a test session."""
+    process = DetachedProcess("short", tmp_path / "pid", tmp_path / "log")
+    pid = process.start(["true"], env=os.environ, cwd=tmp_path)
+    while process_started_at(pid) is not None:
+        subprocess.run(["sleep", "0.01"], check=True)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        process.start(["true"], env=os.environ, cwd=tmp_path)
+    process.stop()
+    assert [str(one.message) for one in warned] == []
 
 
 def test_each_test_has_its_own_virtual_host(vhosts: VirtualHosts) -> None:

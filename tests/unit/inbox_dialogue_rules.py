@@ -25,9 +25,11 @@ from inbox_model import (
 
 from inbox.domain import (
     Assign,
+    Author,
     Claim,
     DeleteAnswer,
     Person,
+    PostReply,
     Refusal,
     Release,
     Resolve,
@@ -61,7 +63,7 @@ class Dialogue(Machine):
     echo_ids: Bundle[tuple[str, str]] = Bundle("echo_ids")
     client_keys: Bundle[tuple[int, str, str]] = Bundle("client_keys")
 
-    @rule(hours=st.sampled_from([1, 25]))
+    @rule(hours=st.sampled_from([1, 25, 25, 150]))
     def wait(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
 
@@ -89,7 +91,7 @@ class Dialogue(Machine):
             tell_edit(said, *told)
 
     def _arrive(self, provider_id: str, content: Content, is_standby: bool = False) -> None:
-        self.heard_at, self.is_shut = self.now, False
+        self.heard_at, self.is_shut, self.late_shut_at = self.now, False, None
         result = self._do(self._message(provider_id, content, is_standby))
         assert not isinstance(result, Refusal)
         self.count += self.blocked  # the line about the return
@@ -270,7 +272,7 @@ class Dialogue(Machine):
         must_refuse = self.count == 0 or self.blocked or is_closed or is_answered
         assert isinstance(result, Refusal) is must_refuse, result
         if not must_refuse:
-            if self.status == "closed":
+            if self.status == "closed" or self.requests == 0:
                 self.requests += 1
                 self.status, self.assignee = "open", None
             elif self.handler == "bot":
@@ -356,7 +358,7 @@ class Dialogue(Machine):
         rises = counts and rank > answer.rank
         is_news = rises or (late and attempt not in answer.refused and attempt < answer.attempt)
         if is_news and is_too_late and state is MessageState.FAILED and not answer.is_template:
-            self.is_shut = self.is_shut or answer.after == self.inbound
+            self._believe(answer, event.happened_at)
         if late:
             answer.refused.add(attempt)
         if rises:
@@ -368,6 +370,29 @@ class Dialogue(Machine):
         if blocked and not self.blocked and not blocked_before:
             self.blocked = True
             self.count += 1
+
+    def _believe(self, answer: Answered, at: datetime) -> None:
+        """The messenger says that the time is over; all answers here are of people."""
+        if answer.after != self.inbound:
+            return
+        if self.heard_at is not None and at - self.heard_at >= timedelta(hours=24):
+            self.late_shut_at = self.now
+        else:
+            self.is_shut = True
+
+    @rule(is_on=st.booleans())
+    def let_people_answer_late(self, is_on: bool) -> None:
+        if is_on is not self.human_agent:
+            self.now += timedelta(seconds=1)
+            self.human_agent, self.human_agent_at = is_on, self.now
+
+    @precondition(lambda self: self.count > 0 and self.is_window_closed_for_bots)
+    @rule()
+    def a_bot_answers_too_late(self) -> None:
+        self.counter += 1
+        author = Author(AuthorKind.BOT, "bot", None)
+        result = self._do(PostReply(author=author, client_msg_id=f"bot-{self.counter:06}", text="Вітаю"))
+        assert isinstance(result, Refusal)
 
     def _replace_echo(self, provider_id: str, message_id: str) -> None:
         """One message remains, whatever came first."""

@@ -41,6 +41,7 @@ from msgkit.contracts.events import (
     MediaSettled,
     MessageDeleted,
     MessageEchoed,
+    MessageEdited,
     MessageRecalled,
     MessageReceived,
     ReactionChanged,
@@ -55,9 +56,17 @@ CONVERSATION = conversation_id("c1", "501")
 OPERATORS = (Person("u-olena", "Олена"), Person("u-ivan", "Іван"))
 CONTACT = Contact(key="501", name="Оля", username=None, phone=None, language=None)
 WORDS = st.sampled_from(["так", "ні", "о котрій?", "дякую"])
-CLOUD = Messenger(24, has_templates=True)
-WINDOW = timedelta(hours=24) - timedelta(seconds=60)
-BY_PROVIDER_ID = (MessageReceived, MessageEchoed, MessageDeleted, MessageRecalled, ReactionChanged)
+CLOUD = Messenger(24, has_templates=True, human_reply_window_hours=168)
+WINDOW = timedelta(hours=24) - timedelta(seconds=30)
+HUMAN_WINDOW = timedelta(days=7) - timedelta(seconds=30)
+BY_PROVIDER_ID = (
+    MessageReceived,
+    MessageEchoed,
+    MessageEdited,
+    MessageDeleted,
+    MessageRecalled,
+    ReactionChanged,
+)
 EMPTY = State(id=CONVERSATION, tenant_id="salon", channel_id="c1", channel_kind="telegram_bot")
 
 
@@ -168,6 +177,9 @@ class Machine(RuleBasedStateMachine):
         self.first_reply = False
         self.heard_at: datetime | None = None
         self.is_shut = False
+        self.late_shut_at: datetime | None = None
+        self.human_agent = False
+        self.human_agent_at: datetime | None = None
         self.gone: set[str] = set()
         """The messenger's ids of what was taken back, also of what has not come."""
         self.signs: dict[str, dict[bool, tuple[datetime, str | None]]] = {}
@@ -193,7 +205,13 @@ class Machine(RuleBasedStateMachine):
         ids = referenced_ids(state, command)
         state = state.with_messages(self.store[id_] for id_ in ids if id_ in self.store)
         moment = Moment(state.v + 1, self.now, len(self.log) + 1)
-        decision = decide(state, command, moment, Door(bot_enabled=self.bot_is_on, messenger=CLOUD))
+        door = Door(
+            bot_enabled=self.bot_is_on,
+            messenger=CLOUD,
+            human_agent=self.human_agent,
+            human_agent_at=self.human_agent_at,
+        )
+        decision = decide(state, command, moment, door)
         if isinstance(decision, Refusal):
             return decision
         fresh = tuple(event for event in decision if event.dedupe_id not in self.taken)
@@ -255,10 +273,22 @@ class Machine(RuleBasedStateMachine):
         return provider_id in self.gone and inbound_message_id(CONVERSATION, provider_id) in self.store
 
     @property
-    def is_window_closed(self) -> bool:
+    def is_window_closed_for_bots(self) -> bool:
         """As it will be for the next command, a second later."""
         is_over = self.heard_at is None or self.now + timedelta(seconds=1) >= self.heard_at + WINDOW
         return is_over or self.is_shut
+
+    @property
+    def is_window_closed(self) -> bool:
+        """The same for a person."""
+        if self.heard_at is None or not self.human_agent:
+            return self.is_window_closed_for_bots
+        age = self.now + timedelta(seconds=1) - self.heard_at
+        if age < WINDOW:
+            return self.is_shut
+        said = self.late_shut_at
+        is_refused = said is not None and (self.human_agent_at is None or said >= self.human_agent_at)
+        return age >= HUMAN_WINDOW or is_refused
 
     def _body_of(self, provider_id: str) -> Body | None:
         message = self.store.get(inbound_message_id(CONVERSATION, provider_id))
@@ -312,6 +342,7 @@ def words_content(words: str) -> Content:
         media=[],
         place=None,
         shared_contact=None,
+        shared_link=None,
         unsupported=None,
     )
 

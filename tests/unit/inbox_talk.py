@@ -68,6 +68,7 @@ def content(kind: MessageKind = MessageKind.TEXT, **more: Any) -> Content:
         "media": [],
         "place": None,
         "shared_contact": None,
+        "shared_link": None,
         "unsupported": None,
     }
     return Content(**nothing | {"kind": kind, **more})

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings
 import compose
 import gateway.settings
 import inbox.settings
+import ingest_meta.settings
 import ingest_telegram.settings
 import ingest_viber.settings
 import ingest_whatsapp.settings
@@ -33,6 +34,7 @@ APPS = {name: part for name, part in PARTS.items() if "build" in part}
 SETTINGS: dict[str, type[BaseSettings]] = {
     "gateway": gateway.settings.Settings,
     "inbox": inbox.settings.Settings,
+    "ingest-meta": ingest_meta.settings.Settings,
     "ingest-telegram": ingest_telegram.settings.Settings,
     "ingest-viber": ingest_viber.settings.Settings,
     "ingest-whatsapp": ingest_whatsapp.settings.Settings,
@@ -133,8 +135,8 @@ def test_the_code_of_an_image_is_complete(tmp_path: Path) -> None:
             shutil.copytree(member / "src", code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("static"))
         program = (
             "import sys\n"
-            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_telegram', 'ingest_viber', "
-            "'ingest_whatsapp'}\n"
+            "OURS = {'msgkit', 'sandbox', 'gateway', 'inbox', 'ingest_meta', 'ingest_telegram', "
+            "'ingest_viber', 'ingest_whatsapp'}\n"
             "class Only:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
             "        if name in OURS and not (code / name).exists():\n"

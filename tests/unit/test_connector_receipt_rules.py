@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from msgkit.connector.contract import ProviderReceipt, send_mark
-from msgkit.connector.receipt_rules import adoption, read_mark, risen, wholly_risen
+from msgkit.connector.receipt_rules import adoption, read_mark, risen, risen_until, said_at, wholly_risen
 from msgkit.contracts.events import Failure
-from msgkit.contracts.words import FailureCode, MessageState
+from msgkit.contracts.words import LATE_REFUSAL_RANK, STATE_RANK, FailureCode, MessageState
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 REFUSAL = Failure(code=FailureCode.REJECTED, text="Не показано.")
@@ -90,7 +92,7 @@ def test_one_refused_part_fails_the_message(order: tuple[str, ...]) -> None:
     ids=["one of two", "one of three"],
 )
 def test_reading_a_later_part_does_not_show_a_refused_one(receipts: list[ProviderReceipt]) -> None:
-    ids = sorted({receipt.provider_id for receipt in receipts})
+    ids = sorted({receipt.provider_id for receipt in receipts if receipt.provider_id is not None})
     for order in (receipts, [*receipts, *receipts]):
         assert after(send(*ids), *order) == ("failed", True)
     proofs = [said(id_, "delivered") for id_ in ids]
@@ -173,3 +175,118 @@ def test_an_id_that_only_the_mark_tells(
 )
 def test_a_mark_is_read_only_as_we_write_it(mark: str | None, wanted: tuple[str, int] | None) -> None:
     assert read_mark(mark) == wanted
+
+
+# --- watermarks
+
+
+def moment(second: float) -> datetime:
+    return AT + timedelta(seconds=second)
+
+
+def spoken(*seconds: float, told: dict[str, float] | None = None, **more: Any) -> dict[str, Any]:
+    """A send whose parts were called for at these seconds; `told` is what the messenger says of them."""
+    ids = [f"{number}" for number in range(len(seconds))]
+    return send(
+        *more.pop("ids", ids),
+        parts=len(seconds),
+        accepted_at=moment(-60),
+        attempts=[{"part": part, "at": moment(second)} for part, second in enumerate(seconds)],
+        told={part: moment(second) for part, second in (told or {}).items()},
+        **more,
+    )
+
+
+def until(second: float, word: str = "delivered") -> ProviderReceipt:
+    state: Any = MessageState(word)
+    return ProviderReceipt("c", None, state, False, None, False, AT, up_to=moment(second))
+
+
+WATERMARKS: list[tuple[dict[str, Any], ProviderReceipt, str | None, list[str]]] = [
+    (spoken(5), until(4.999), None, []),
+    (spoken(5), until(5), "delivered", ["0"]),
+    (spoken(5), until(9, "read"), "read", ["0"]),
+    (spoken(5, state="delivered"), until(9), None, []),
+    (spoken(5, state="delivered"), until(9, "read"), "read", ["0"]),
+    # of two parts the first
+    (spoken(5, 7), until(6), None, ["0"]),
+    (spoken(5, 7), until(7), "delivered", ["0", "1"]),
+    # the messenger's own time decides, whichever way it differs
+    (spoken(5, told={"0": 8}), until(7), None, []),
+    (spoken(5, told={"0": 3}), until(4), "delivered", ["0"]),
+    (spoken(5, 7, told={"1": 9}), until(8), None, ["0"]),
+    # an album of one call, and a part without an id: only the whole can be said of them
+    (spoken(5, ids=["0", "0b", "0c"]), until(5), "delivered", ["0", "0b", "0c"]),
+    (spoken(5, 7, ids=["0", "0b", "1"]), until(6), None, []),
+    (spoken(5, ids=[]), until(5, "read"), "read", []),
+    # the call was tried twice; the second one is meant
+    (
+        spoken(5) | {"attempts": [{"part": 0, "at": moment(1)}, {"part": 0, "at": moment(5)}]},
+        until(3),
+        None,
+        [],
+    ),
+    # nothing of it is remembered: since it was accepted
+    (spoken(5) | {"attempts": []}, until(0), "delivered", ["0"]),
+]
+
+
+@pytest.mark.parametrize(("document", "receipt", "state", "ids"), WATERMARKS)
+def test_a_watermark_is_about_what_was_said_until_then(
+    document: dict[str, Any], receipt: ProviderReceipt, state: str | None, ids: list[str]
+) -> None:
+    rise = risen_until(document, receipt)
+    if rise is None:
+        assert (state, ids) == (None, [])
+        return
+    assert (None if rise.state is None else rise.state.value) == state
+    assert sorted(mark["id"] for mark in rise.marks) == ids
+
+
+def test_when_the_parts_were_said() -> None:
+    assert said_at(spoken(1, 2, 3, told={"1": 9})) == [moment(1), moment(9), moment(3)]
+    assert said_at({"accepted_at": AT}) == [AT]
+
+
+def test_a_watermark_does_not_show_a_refused_part() -> None:
+    document = spoken(5, 7)
+    refused = risen(document, said("0", "failed"))
+    assert refused is not None
+    document |= {"marks": refused.marks, "state": "failed", "refused_late": True}
+    rise = risen_until(document, until(6, "read"))
+    assert rise is None or rise.state is None
+
+
+_PARTS = 3
+_words = st.lists(
+    st.one_of(
+        st.builds(until, st.integers(0, 12), st.sampled_from(["delivered", "read"])),
+        st.builds(said, st.sampled_from("012"), st.sampled_from(["delivered", "read"])),
+    ),
+    max_size=8,
+)
+
+
+def _heard(document: dict[str, Any], receipts: list[ProviderReceipt]) -> list[float]:
+    """The rank of the message after each receipt."""
+    ranks = []
+    for receipt in receipts:
+        rise = risen(document, receipt) if receipt.up_to is None else risen_until(document, receipt)
+        if rise is not None:
+            document = {**document, "marks": rise.marks}
+            if rise.state is not None:
+                document["state"] = rise.state.value
+        ranks.append(STATE_RANK[MessageState(document["state"])])
+    return ranks
+
+
+@given(receipts=_words, order=st.randoms())
+def test_in_any_order_nothing_falls_and_all_end_the_same(receipts: list[ProviderReceipt], order: Any) -> None:
+    document = spoken(2, 5, 8)
+    assert len(document["provider_ids"]) == _PARTS
+    ranks = _heard(document, receipts)
+    assert ranks == sorted(ranks)
+    assert LATE_REFUSAL_RANK not in ranks
+    shuffled = [*receipts, *receipts]
+    order.shuffle(shuffled)
+    assert _heard(document, shuffled)[-1:] == ranks[-1:]

@@ -94,7 +94,7 @@ def counted(outcome: str) -> float:
 async def test_a_refused_or_silent_one_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledgements_module, "DRAIN_SECONDS", 0.2)
     messenger = Spinner()
-    acknowledgements = Acknowledgements(messenger, "spinner")
+    acknowledgements = Acknowledgements(messenger)
     before = counted("MessageRejected"), counted("ok")
     acknowledgements.put(["hangs", "refused", "one", "two"], ACCOUNT)
     running = asyncio.create_task(acknowledgements.run())
@@ -110,7 +110,7 @@ async def test_a_refused_or_silent_one_holds_nobody(monkeypatch: pytest.MonkeyPa
 
 async def test_what_does_not_fit_is_counted_and_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acknowledgements_module, "KEPT", 2)
-    acknowledgements = Acknowledgements(Spinner(), "spinner")
+    acknowledgements = Acknowledgements(Spinner())
     before = counted("dropped")
     acknowledgements.put(["one", "two", "three"], ACCOUNT)
     assert counted("dropped") == before + 1

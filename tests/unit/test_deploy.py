@@ -10,7 +10,8 @@ import pytest
 from supervisor.options import ServerOptions
 
 from bootstrap import Problem
-from demo_people import TENANTS, USERS, write_users_file
+from demo_channels import channels_of
+from demo_people import TENANTS, USERS, sandbox_instagram_accounts, sandbox_pages, write_users_file
 from roster import SERVICES, Addresses, Process, Service, parse_scale, plan
 from state import STATE, Ports, Secrets
 from supervision import configuration
@@ -34,7 +35,7 @@ def test_the_contract_s_ports_follow_from_the_base(ports: Ports) -> None:
     by_name = {service.name: service for service in SERVICES}
     public = {name: ports.public(s.public) for name, s in by_name.items() if s.public is not None}
     internal = {name: ports.internal(s.internal) for name, s in by_name.items() if s.internal is not None}
-    ingests = {"ingest-telegram": 81, "ingest-viber": 82, "ingest-whatsapp": 84}
+    ingests = {"ingest-telegram": 81, "ingest-viber": 82, "ingest-meta": 83, "ingest-whatsapp": 84}
     assert public == {"sandbox": 8090, "gateway": 8080, **{name: 8000 + n for name, n in ingests.items()}}
     assert internal == {"inbox": 9085, "gateway": 9080, **{name: 9000 + n for name, n in ingests.items()}}
     assert (ports.rabbitmq.amqp, ports.rabbitmq.epmd, ports.mongodb) == (10090, 10092, 10097)
@@ -69,7 +70,8 @@ def test_secrets_are_made_once_and_private(tmp_path: Path) -> None:
     assert Secrets.load(file) == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert len(set(first.values.values())) == len(first.values)
-    services = {"gateway", "inbox", "ingest-telegram", "ingest-viber", "ingest-whatsapp"}
+    services = {service.name for service in SERVICES} - {"sandbox"}
+    assert "ingest-meta" in services
     assert first.service_public_keys().keys() == services
     assert not set(first.service_public_keys().values()) & set(first.values.values())
 
@@ -125,9 +127,12 @@ def test_each_service_gets_its_own_secrets_only(ports: Ports, secrets: Secrets) 
                 "CREDENTIAL_KEY": name == "ingest-telegram",
                 "CREDENTIAL_KEY_ingest-viber": name == "ingest-viber",
                 "CREDENTIAL_KEY_ingest-whatsapp": name == "ingest-whatsapp",
-                "META_APP_SECRET": name in ("ingest-whatsapp", "sandbox"),
-                "META_VERIFY_TOKEN": name in ("ingest-whatsapp", "sandbox"),
-            }.get(key, key.startswith(("BOT_TOKEN", "VIBER_TOKEN", "WHATSAPP_TOKEN")) and name == "sandbox")
+                "CREDENTIAL_KEY_ingest-meta": name == "ingest-meta",
+                "META_APP_SECRET": name in ("ingest-whatsapp", "ingest-meta", "sandbox"),
+                "META_VERIFY_TOKEN": name in ("ingest-whatsapp", "ingest-meta", "sandbox"),
+                "INSTAGRAM_APP_SECRET": name in ("ingest-meta", "sandbox"),
+                "INSTAGRAM_VERIFY_TOKEN": name in ("ingest-meta", "sandbox"),
+            }.get(key, "_TOKEN_" in key and name == "sandbox")
             assert (value in text) is its_own, (name, key)
 
 
@@ -182,3 +187,41 @@ def test_what_supervisord_cannot_carry_is_refused(tmp_path: Path) -> None:
 
 def test_demo_people_cover_the_roles_of_the_contract() -> None:
     assert {user.tenant for user in USERS} == {tenant.id for tenant in TENANTS}
+
+
+def test_every_channel_of_the_demo_has_an_account_in_the_sandbox(ports: Ports, secrets: Secrets) -> None:
+    processes = _planned(ports, secrets)
+    offsets = {service.name: service.public for service in SERVICES}
+    for tenant in TENANTS:
+        channels = channels_of(tenant, secrets)
+        assert len({channel.kind for channel in channels}) == len(channels), "found again by its kind"
+        for channel in channels:
+            assert channel.public == offsets[channel.service]
+            bases = processes[channel.service].environment["ROZMOVA_API_BASES"]
+            assert f'8090{channel.api_path}"' in bases
+            played = "\n".join(processes["sandbox"].environment.values())
+            for name in ("token", "access_token"):
+                assert channel.credentials.get(name, "") in played
+            for name in ("page_id", "ig_id", "app_secret", "verify_token"):
+                assert channel.signing.get(name, "") in played
+
+
+def test_both_flavours_of_instagram_are_in_the_demo_each_with_its_own_app(secrets: Secrets) -> None:
+    by_page, by_login = sandbox_instagram_accounts(secrets)
+    (page,) = sandbox_pages(secrets)
+    assert (by_page["login"], by_login["login"]) == ("page", "instagram")
+    shared = ("page_id", "token", "app_id", "app_secret", "verify_token")
+    assert [by_page[name] for name in shared] == [page[name] for name in shared]
+    assert by_login["app_secret"] != page["app_secret"]
+    assert str(by_login["token"]).startswith("IGAA")
+
+
+def test_secrets_of_an_older_demo_get_what_is_new_and_keep_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.env"
+    new = ("INSTAGRAM_", "PAGE_TOKEN_", "SERVICE_KEY_ingest-meta", "CREDENTIAL_KEY_ingest-meta")
+    old = {k: v for k, v in Secrets.load(file).values.items() if not k.startswith(new)}
+    file.write_text("".join(f"{key}={value}\n" for key, value in old.items()))
+    grown = Secrets.load(file).values
+    assert {key: grown[key] for key in old} == old
+    assert grown["SERVICE_KEY_ingest-meta"]
+    assert grown["PAGE_TOKEN_salon"]

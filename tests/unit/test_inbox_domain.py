@@ -120,6 +120,13 @@ def test_within_one_second_the_providers_order_decides(talk: Talk) -> None:
     assert [m.n for m in talk.dialogue] == [1, 6, 3, 4, 2, 5]
 
 
+def test_what_the_provider_cannot_tell_apart_stands_as_it_came(talk: Talk) -> None:
+    """WhatsApp tells whole seconds, and so does Meta's list of what was missed."""
+    for number in ("2", "3", "4", "5"):
+        talk.does(came(number, provider_seq=7))
+    assert [m.provider_ids[0] for m in talk.dialogue] == ["1", "2", "3", "4", "5"]
+
+
 def test_a_backlog_behind_our_answer_stands_as_it_was_written(talk: Talk) -> None:
     """After an outage messages of many seconds come at once, all written before an answer of ours."""
     talk.does(reply())

@@ -138,9 +138,12 @@ def test_a_new_number_changes_the_card_and_is_said_once() -> None:
     contact = row_view(talk.state, "")["contact"]
     assert (contact["phone"], contact["name"], contact["username"]) == ("+380679876543", "Оля", "olya")
     assert (talk.state.activity_at, talk.state.in_seq) == (before, 1)
+    # A profile knows no number, and takes none back; a client who hides the new one does.
     talk.does(card_changed("k2", name="Ольга", phone=None))
-    assert (talk.state.contact.phone, talk.state.contact.name) == (None, "Ольга")  # type: ignore[union-attr]
+    assert (talk.state.contact.phone, talk.state.contact.name) == ("+380679876543", "Ольга")  # type: ignore[union-attr]
     assert talk.does(card_changed("k3", name="Ольга")) == ()
+    talk.does(card_changed("k4", phone=None, is_new_number=True))
+    assert talk.state.contact.phone is None  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

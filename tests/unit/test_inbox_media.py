@@ -56,6 +56,15 @@ def test_a_fetched_file_without_a_thumbnail_has_no_address_for_one(talk: Talk) -
     assert (ready.url is not None, ready.thumb_url) == (True, None)
 
 
+def test_what_only_looking_at_it_shows_to_be_a_video_is_one(talk: Talk) -> None:
+    """A story may be either, and its address does not say which."""
+    event = settled()
+    assert event.stored is not None
+    film = event.stored.model_copy(update={"mime": "video/mp4", "thumb_key": None})
+    talk.does(event.model_copy(update={"stored": film}))
+    assert [one.kind for one in view(talk).attachments] == ["video"]
+
+
 @pytest.mark.parametrize("reason", sorted(LOST_TEXTS))
 def test_a_lost_file_says_why(talk: Talk, reason: str) -> None:
     talk.does(settled(stored=None, reason=reason))

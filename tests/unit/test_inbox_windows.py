@@ -25,12 +25,14 @@ from inbox.domain import (
     row_view,
     window_of,
 )
+from inbox.domain.windows import MARGIN
 from msgkit.contracts.events import DeliveryReported, Failure
 from msgkit.contracts.views import ConversationRow
 from msgkit.contracts.words import AuthorKind, FailureCode, MessageState
 
 DAY = timedelta(hours=24)
 CLOUD = Messenger(24, has_templates=True, tells_reading=True)
+CLOUD_DOOR = Door(messenger=CLOUD)
 TOO_LATE = Failure(code=FailureCode.WINDOW_CLOSED, text="Минуло понад 24 години.")
 TEMPLATE = Template("visit", "uk", (TemplateValue("body", 0, None, "Оля"),))
 
@@ -49,7 +51,7 @@ def test_an_answer_passes_within_the_window_and_a_minute_before_its_end_no_more(
     talk.does(came())
     at(talk, 23.9)
     assert not isinstance(talk.does(reply(client_msg_id="key-0001")), Refusal)
-    talk.now = NOON + DAY - timedelta(seconds=60)
+    talk.now = NOON + DAY - MARGIN
     refusal = talk.refused(reply(client_msg_id="key-0002"))
     assert (refusal.status, refusal.code) == (409, "window_closed")
     assert refusal.detail == (
@@ -60,7 +62,8 @@ def test_an_answer_passes_within_the_window_and_a_minute_before_its_end_no_more(
 
 
 @pytest.mark.parametrize(
-    ("hours", "words"), [(1, "1 година"), (22, "22 години"), (12, "12 годин"), (168, "168 годин")]
+    ("hours", "words"),
+    [(1, "1 година"), (22, "22 години"), (12, "12 годин"), (168, "7 днів"), (26, "26 годин"), (48, "2 дні")],
 )
 def test_the_refusal_names_the_hours_and_templates_only_where_they_are(hours: int, words: str) -> None:
     talk = talk_of(Messenger(hours))
@@ -76,7 +79,7 @@ def test_a_messenger_without_windows_is_never_closed() -> None:
     talk.does(came())
     at(talk, 5_000)
     assert not isinstance(talk.does(reply()), Refusal)
-    assert window_of(talk.state, Messenger(), talk.now).until is None
+    assert window_of(talk.state, Door(), talk.now).until is None
 
 
 def test_sending_again_is_held_to_the_window_except_for_a_template() -> None:
@@ -147,16 +150,16 @@ def test_a_chat_of_before_arrivals_were_kept_is_not_locked() -> None:
     talk.does(came())
     at(talk, 1_000)
     talk.state = replace(talk.state, arrivals=())
-    assert window_of(talk.state, CLOUD, talk.now).open
+    assert window_of(talk.state, CLOUD_DOOR, talk.now).open
     assert not isinstance(talk.does(reply()), Refusal)
 
 
 def test_the_row_says_until_when() -> None:
     talk = talk_of()
     talk.does(came())
-    until = NOON + DAY - timedelta(seconds=60)
+    until = NOON + DAY - MARGIN
     for now, is_open, code in ((talk.now, True, None), (until, False, "window_closed")):
-        view = row_view(talk.state, "WhatsApp", window_of(talk.state, CLOUD, now))
+        view = row_view(talk.state, "WhatsApp", window_of(talk.state, CLOUD_DOOR, now))
         row = ConversationRow.model_validate(view)
         assert (row.window.open, row.window.until, row.window.code) == (is_open, until, code)
 
@@ -166,7 +169,7 @@ def test_a_blocked_client_is_blocked_first() -> None:
     talk.does(came())
     talk.state = replace(talk.state, blocked=True)
     at(talk, 30)
-    assert window_of(talk.state, CLOUD, talk.now).code == "bot_blocked"
+    assert window_of(talk.state, CLOUD_DOOR, talk.now).code == "bot_blocked"
     assert talk.refused(reply(template=TEMPLATE)).code == "bot_blocked"
 
 
@@ -221,7 +224,7 @@ def test_an_answer_refused_as_too_late_shuts_the_window_until_the_client_writes(
         talk.does(reported(talk.answer_id, MessageState.SENT))
     talk.does(refused_as_too_late(talk.answer_id, is_late_refusal=is_late_refusal))
     # By our own count there would be a day left.
-    assert window_of(talk.state, CLOUD, talk.now) == Window(open=False, code="window_closed")
+    assert window_of(talk.state, CLOUD_DOOR, talk.now) == Window(open=False, code="window_closed")
     refusal = talk.refused(reply(client_msg_id="key-0002"))
     assert (refusal.status, refusal.code) == (409, "window_closed")
     assert refusal.detail == (
@@ -242,11 +245,11 @@ def test_a_shut_window_says_since_when_only_if_that_is_past() -> None:
     talk.does(came())
     talk.does(reply())
     talk.does(refused_as_too_late(talk.answer_id))
-    until = NOON + DAY - timedelta(seconds=60)
-    assert window_of(talk.state, CLOUD, until - timedelta(seconds=1)).until is None
-    assert window_of(talk.state, CLOUD, until).until == until
+    until = NOON + DAY - MARGIN
+    assert window_of(talk.state, CLOUD_DOOR, until - timedelta(seconds=1)).until is None
+    assert window_of(talk.state, CLOUD_DOOR, until).until == until
     # Also of a messenger that announced no window, or has not announced itself yet.
-    assert window_of(talk.state, Messenger(), talk.now).code == "window_closed"
+    assert window_of(talk.state, Door(), talk.now).code == "window_closed"
 
 
 def test_a_refusal_shuts_nothing_the_client_may_have_opened_meanwhile() -> None:
@@ -272,7 +275,7 @@ def test_what_is_no_news_or_no_free_answer_shuts_nothing() -> None:
     rejected = Failure(code=FailureCode.REJECTED, text="Надто довге.")
     third = max(talk.state.messages.values(), key=lambda message: message.n).id
     talk.does(reported(third, MessageState.FAILED, failure=rejected))
-    assert window_of(talk.state, CLOUD, talk.now).open
+    assert window_of(talk.state, CLOUD_DOOR, talk.now).open
 
 
 def test_a_repeat_of_the_refusal_says_nothing_new() -> None:

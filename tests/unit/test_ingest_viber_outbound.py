@@ -50,6 +50,7 @@ def order(text: str = "", **more: Any) -> SendMessage:
         "message_id": "d" * 32,
         "out_seq": 1,
         "author_kind": AuthorKind.OPERATOR,
+        "client_wrote_at": None,
         "text": text,
         "media": [],
         "buttons": [],

@@ -21,9 +21,23 @@ from sandbox.faults import FaultPlan
 from sandbox.files import Files
 from sandbox.ledger import Ledger
 from sandbox.line import Messenger
+from sandbox.meta.api import GraphApi as MetaApi
+from sandbox.meta.cdn import Cdn
+from sandbox.meta.clients import MetaPhones
+from sandbox.meta.conversations import Conversations
+from sandbox.meta.delivery import MetaDelivery
+from sandbox.meta.limits import Limits as MetaLimits
+from sandbox.meta.line import MetaDashboard, MetaLines
+from sandbox.meta.management import Management as MetaManagement
+from sandbox.meta.network import Meta
+from sandbox.meta.posting import MetaPosting
+from sandbox.meta.sending import Sending as MetaSending
+from sandbox.meta.state import Account as MetaAccount
+from sandbox.meta.state import Business, Kind
+from sandbox.meta.tokens import Tokens
 from sandbox.problems import problems
 from sandbox.serving import Serving
-from sandbox.settings import Settings
+from sandbox.settings import InstagramSettings, PageSettings, Settings
 from sandbox.studio import Studio
 from sandbox.telegram.bot_api import BotApi
 from sandbox.telegram.clients import Phones
@@ -68,6 +82,10 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+PAGE_FILES = (
+    "/{name:(?:phone\\.(?:css|js|svg)|meta\\.(?:css|js)"
+    "|(?:acts|bubbles|desk|keyboards|messengers|tray|whatsapp)\\.js)}"
+)
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """Longest body that is no multipart form: base64 in a control call. Forms are streamed and limited apart."""
 
@@ -116,7 +134,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
         bot_api = BotApi(telegram, files, faults, ledger, delivery, rooms, serving)
         posting = Posting(phones, darkroom)
         shared = _Shared(telegram, files, darkroom, http, faults, ledger, serving, pace)
-        guests = [_viber(settings, shared), _whatsapp(settings, shared)]
+        guests = [_viber(settings, shared), _whatsapp(settings, shared), _meta(settings, shared)]
         messengers: list[Messenger] = [
             TelegramLines(telegram, phones, posting, delivery),
             *(lines for room in guests for lines in room.lines),
@@ -256,6 +274,72 @@ def _whatsapp(settings: Settings, shared: _Shared) -> _Room:
     )
 
 
+def _meta(settings: Settings, shared: _Shared) -> _Room:
+    """Messenger and Instagram, if they have pages or accounts: their clients are Telegram's people."""
+    accounts = [*map(_page, settings.sandbox_pages), *map(_instagram, settings.sandbox_instagram_accounts)]
+    if not accounts:
+        return _Room("meta")
+    state = None if settings.sandbox_state is None else settings.sandbox_state.with_suffix(".meta.json")
+    meta = Meta(accounts, shared.telegram.people, state, shared.telegram.clock)
+    deliveries = {
+        account_id: MetaDelivery(meta, business, shared.http, shared.faults, shared.ledger, shared.pace)
+        for account_id, business in meta.businesses.items()
+    }
+    limits = {key: MetaLimits(business.kind, meta.clock) for key, business in meta.businesses.items()}
+
+    def delivery(business: Business) -> MetaDelivery:
+        return deliveries[business.account.id]
+
+    cdn = Cdn(
+        meta,
+        shared.files,
+        shared.darkroom,
+        shared.http,
+        shared.faults,
+        shared.ledger,
+        shared.serving,
+        shared.pace,
+    )
+    sending = MetaSending(meta, cdn, limits, delivery)
+    conversations = Conversations(meta, cdn, limits)
+    management = MetaManagement(meta, delivery)
+    api = MetaApi(
+        meta,
+        Tokens(meta),
+        sending,
+        conversations,
+        management,
+        cdn,
+        shared.files,
+        shared.faults,
+        shared.ledger,
+        shared.serving,
+    )
+    phones = MetaPhones(meta, sending, cdn, delivery)
+    posting = MetaPosting(phones, shared.darkroom)
+
+    def lines_of(kind: Kind) -> MetaLines:
+        return MetaLines(kind, meta, phones, posting, sending, management, cdn, delivery, limits)
+
+    lines = [lines_of("facebook"), lines_of("instagram")]
+    return _Room(
+        "meta",
+        lines=lines,
+        routes=[*cdn.routes(), *api.routes(), *MetaDashboard(lines).routes()],
+        background=[meta.keep_saving(), *(each.run() for each in deliveries.values())],
+        save=meta.save,
+    )
+
+
+def _page(given: PageSettings) -> MetaAccount:
+    named = given.model_dump(exclude={"page_id"})
+    return MetaAccount(kind="facebook", id=given.page_id, page_id=given.page_id, **named)
+
+
+def _instagram(given: InstagramSettings) -> MetaAccount:
+    return MetaAccount(kind="instagram", id=given.ig_id, **given.model_dump(exclude={"ig_id", "login"}))
+
+
 def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
     async def page(request: web.Request) -> web.StreamResponse:
         name = request.match_info.get("name", "index.html")
@@ -272,7 +356,7 @@ def _pages(background: list[asyncio.Task[None]]) -> list[web.RouteDef]:
 
     return [
         web.get("/", page),
-        web.get("/{name:(?:phone\\.(?:css|js|svg)|(?:bubbles|keyboards|whatsapp)\\.js)}", page),
+        web.get(PAGE_FILES, page),
         web.get("/health/live", live),
         web.get("/health/ready", ready),
     ]

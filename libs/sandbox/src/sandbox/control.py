@@ -1,10 +1,11 @@
 """The control API: tests, demos and the phone page move the clients, break things and read what happened.
 
 Addresses begin with `/control`; `{c}` stands for `/control/{channel_id}/clients/{client}`: the channel of the
-bot (before it had a webhook: the number in its Telegram token, its Viber uri, its phone_number_id) and a
-short id of our own choice, a new one makes a new person. Every body may have `name` (names or renames the
-client). Refusals are `application/problem+json` with `code` and `detail`: 404 unknown channel or action, 409
-the phone cannot do that now (or its messenger never tells bots), 413, 422 wrong body.
+bot (before it had a webhook: the number in its Telegram token, its Viber uri, its phone_number_id, its page
+id or its Instagram id) and a short id of our own choice, a new one makes a new person. Every body may have
+`name` (names or renames the client). Refusals are `application/problem+json` with `code` and `detail`: 404
+unknown channel or action, 409 the phone cannot do that now (or its messenger never tells bots), 413, 422
+wrong body.
 
 `POST {c}/messages` → `{provider_id, provider_ids[], chat_id, update_id|null, media_group_id?}`; one of
     {"text": "Добрий день", "reply_to"?: 41}                           reply_to: Telegram
@@ -32,6 +33,8 @@ the phone cannot do that now (or its messenger never tells bots), 413, 422 wrong
     reports `delivered`) · `raw` {"callback": {…}} (any callback, signed) · `edit · delete · type`: 409
   WhatsApp: edit, delete, react, press, read, play, offline, wait, identity, change-number, echo, history, raw
     and `PUT /control/whatsapp/{phone_number_id}`: see `whatsapp/line.py`
+  Messenger and Instagram: press, start, referral, react, edit, delete, read, inbox, handover, wait, profile,
+    raw… and `PUT /control/meta/{id}`: see `meta/line.py`
 `GET {c}/presses` → [{callback_query_id, provider_id, text, data, at, answered, answered_at?, notice?, alert}]
 `GET {c}/messages` → [{provider_id, direction: in|out, kind, text, at, edited, caption?, keyboard?, reply_to?,
     group?, file?: {name?, mime, size, url, width?, height?, duration?, thumb_url?}, location?, contact?,
@@ -45,7 +48,8 @@ the phone cannot do that now (or its messenger never tells bots), 413, 422 wrong
 `GET /control/ledger?after=&limit=` · `POST /control/reset` · `GET /control/channels` · `PUT /control/pace`
 `POST /control/{channel_id}/burst` · `GET /control/burst/{id}` · `GET /control/{channel_id}/clients`
 `GET /control/{channel_id}/webhook` → {url, secret_token} of Telegram, {url, token} of Viber (the token
-    signs), {url, app_secret, verify_token, phone_number_id, waba_id} of WhatsApp (the secret signs)
+    signs), {url, app_secret, verify_token, phone_number_id, waba_id} of WhatsApp (the secret signs),
+    {url, app_secret, verify_token, account_id, object} of Messenger and Instagram (the secret signs)
 `POST /control/{channel_id}/revoke-token` {} → {token}: as /revoke at BotFather, the old one is refused
 `GET /control/files/{id}`: bytes of a file a phone shows
 """
@@ -54,7 +58,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -173,12 +177,16 @@ class Control:
     async def _phone_live(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the whole state of the phone at each change, and when «друкує…» ends."""
         line, client = self._line(request), _client(request)
-        watchers = line.watchers(client)
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        async with _watching(watchers) as changed:
+        with suppress(ConnectionResetError):  # the page was closed, or shows another phone
+            await self._keep_telling(response, line, client)
+        return response
+
+    async def _keep_telling(self, response: web.StreamResponse, line: Line, client: str) -> None:
+        async with _watching(line.watchers(client)) as changed:
             while not self._closing.is_set():
                 changed.clear()
                 state = json.dumps(line.phone(client), ensure_ascii=False)
@@ -192,7 +200,6 @@ class Control:
                 )
                 for waiting in (closing, change):
                     waiting.cancel()
-        return response
 
     async def _put_faults(self, request: web.Request) -> web.Response:
         self._faults.replace(await _body(request, Faults))
@@ -248,7 +255,8 @@ class Control:
             "channel_not_found",
             f"Жоден бот не давав вебхука {kinds}: підключіть канал (setWebhook, set_webhook, "
             "subscribed_apps) або назвіть бота так, як він зветься до вебхука: у Telegram числом з його "
-            "токена, у Viber його uri, у WhatsApp його phone_number_id.",
+            "токена, у Viber його uri, у WhatsApp його phone_number_id, у Messenger id сторінки, в Instagram "
+            "id акаунта.",
         )
 
 

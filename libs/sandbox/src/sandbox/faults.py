@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 ApiFaultKind = Literal["429", "500", "502", "hang", "accept_then_drop", "reset"]
 ViberFaultKind = Literal["status", "slow", "fails_later"]
 WhatsAppFaultKind = Literal["error", "statuses"]
+MetaFaultKind = Literal["usage"]
 WebhookFaultKind = Literal["duplicate", "reorder", "late", "batch"]
 FileFaultKind = Literal["vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"]
 API_FAULTS: frozenset[str] = frozenset({"429", "500", "502", "hang", "accept_then_drop", "reset"})
@@ -18,6 +19,8 @@ VIBER_FAULTS: frozenset[str] = API_FAULTS | {"status", "slow", "fails_later"}
 """What may happen to a call of Viber's API."""
 WHATSAPP_FAULTS: frozenset[str] = API_FAULTS | {"error", "statuses", "slow", "fails_later"}
 """What may happen to a call of WhatsApp's API."""
+META_FAULTS: frozenset[str] = API_FAULTS | {"error", "slow", "usage"}
+"""What may happen to a call of Messenger's and Instagram's API."""
 FILE_FAULTS: frozenset[str] = frozenset({"vanished", "drip", "wrong_type", "wrong_length", "oversize", "cut"})
 _IMPLIED_KINDS = {"status": "status", "statuses": "statuses", "code": "error"}
 """A key that only one kind has says the kind."""
@@ -52,11 +55,17 @@ class Fault(BaseModel):
     `seconds` or until there are `size`, and sends them in one POST of the given `shape`: `messages` (one
     change), `changes` (one entry), `entries`, or `mixed`. Methods: messages, read, media, media_url,
     delete_media, message_templates, subscribed_apps, phone_number, smb_app_data, debug_token.
+    Messenger and Instagram, beside these: `{"code": 10, "subcode"?: 2018278, …}` and `slow` (the echo comes
+    before the answer) and `batch` as with WhatsApp; `usage` lets the call pass and says in
+    `X-Business-Use-Case-Usage` that `percent` of what is allowed is used, and with `minutes` that nothing is
+    for so long; `minutes` goes with a refusal too. Methods: messages, typing_on, typing_off, mark_seen,
+    react, unreact, message_attachments, subscribed_apps, debug_token, refresh_access_token, object, profile,
+    conversations, conversation, message, take_thread_control.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind | ViberFaultKind | WhatsAppFaultKind
+    kind: ApiFaultKind | WebhookFaultKind | FileFaultKind | ViberFaultKind | WhatsAppFaultKind | MetaFaultKind
     channel_id: str | None = None
     client: str | None = None
     method: str | None = Field(None, description="API method in any case, or file; API faults only")
@@ -76,6 +85,8 @@ class Fault(BaseModel):
     http_status: int | None = Field(None, ge=400, le=599, description="For error; left out: the code's own")
     subcode: int | None = Field(None, description="For error")
     transient: bool | None = Field(None, description="For error: `is_transient`")
+    percent: int = Field(100, ge=0, le=200, description="For usage: `call_count`")
+    minutes: int = Field(0, ge=0, le=1440, description="For usage and error: time to regain access")
     statuses: tuple[Literal["sent", "delivered", "read", "played"], ...] = Field(
         (), description="For statuses: what is told of the message, in this order"
     )

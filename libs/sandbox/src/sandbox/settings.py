@@ -1,8 +1,9 @@
 """Settings of the sandbox, read once from the environment."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -54,6 +55,45 @@ class WhatsAppNumberSettings(BaseModel):
     )
 
 
+class _MetaSettings(BaseModel):
+    """What a page and an Instagram account have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1, description="Name the clients see")
+    token: str = Field(pattern=r"^[A-Za-z0-9_-]{8,400}$", repr=False, description="Access token")
+    app_id: str = Field(pattern=r"^[0-9]{5,20}$", description="Id of the app that serves it")
+    app_secret: str = Field(min_length=8, repr=False, description="Signs webhooks of the app")
+    verify_token: str = Field(min_length=1, repr=False, description="The app's, for the handshake")
+    callback_url: str | None = Field(
+        None, description="Callback of the app for this object, as already saved in its dashboard"
+    )
+    channel_id: str | None = Field(None, description="What the control API calls it")
+    human_agent: bool = Field(False, description="The app was granted the feature Human Agent")
+
+
+class PageSettings(_MetaSettings):
+    """One Facebook page that exists in the sandbox, with the app that serves it."""
+
+    page_id: str = Field(pattern=r"^[0-9]{5,20}$", description="Id of the page")
+    username: str = Field("", description="Its name in addresses, without @")
+
+
+class InstagramSettings(_MetaSettings):
+    """One Instagram professional account that exists in the sandbox."""
+
+    ig_id: str = Field(pattern=r"^[0-9]{5,20}$", description="Id of the professional account")
+    username: str = Field(min_length=1, description="Without @")
+    login: Literal["page", "instagram"] = Field("page", description="Through a page, or Instagram Login")
+    page_id: str | None = Field(None, pattern=r"^[0-9]{5,20}$", description="The page, if through one")
+
+    @model_validator(mode="after")
+    def _page_as_said(self) -> "InstagramSettings":
+        if (self.login == "page") != (self.page_id is not None):
+            raise ValueError("login page needs page_id, login instagram has none")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything the sandbox can be told from outside."""
 
@@ -69,15 +109,22 @@ class Settings(BaseSettings):
     sandbox_whatsapp_numbers: tuple[WhatsAppNumberSettings, ...] = Field(
         (), description="JSON list of the WhatsApp numbers that exist; none: nothing of WhatsApp appears"
     )
+    sandbox_pages: tuple[PageSettings, ...] = Field(
+        (), description="JSON list of the Facebook pages that exist; none: nothing of Messenger appears"
+    )
+    sandbox_instagram_accounts: tuple[InstagramSettings, ...] = Field(
+        (), description="JSON list of the Instagram accounts that exist; none: nothing of Instagram appears"
+    )
     sandbox_state: Path | None = Field(
         None,
-        description="JSON file that keeps webhooks, people and id counters over a restart; Viber's and "
-        "WhatsApp's stand beside it with the endings .viber.json and .whatsapp.json; none: memory only",
+        description="JSON file that keeps webhooks, people and id counters over a restart; Viber's, "
+        "WhatsApp's and Meta's stand beside it with the endings .viber.json, .whatsapp.json and .meta.json; "
+        "none: memory only",
     )
     sandbox_retry_divisor: float = Field(
         1.0,
         ge=1.0,
         le=1_000_000.0,
-        description="Waiting times between webhook retries, Viber's hour, and WhatsApp's seven days, pair "
-        "limit and addresses of media are divided by this",
+        description="Waiting times between webhook retries, Viber's hour, WhatsApp's seven days, pair "
+        "limit and addresses of media, and Meta's hour and addresses of files are divided by this",
     )

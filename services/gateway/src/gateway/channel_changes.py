@@ -10,7 +10,15 @@ from typing import Literal
 
 from msgkit.contracts.ids import new_id
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.mongo import ASCENDING, STORE_ERRORS, Database, Document, ReturnDocument, StoreUnavailable
+from msgkit.runtime.mongo import (
+    ASCENDING,
+    STORE_ERRORS,
+    Database,
+    Document,
+    ReturnDocument,
+    StoreUnavailable,
+    keep_index,
+)
 
 LEFT_AFTER = timedelta(seconds=90)
 """A change nobody has touched for so long was left; a single step takes at most 20 s."""
@@ -48,7 +56,7 @@ class ChannelChanges:
             StoreUnavailable: MongoDB does not answer.
         """
         with _reachable():
-            await self._changes.create_index([("at", ASCENDING)])
+            await keep_index(self._changes, [("at", ASCENDING)])
             await self._changes.update_many({"owner": self._instance}, {"$set": {"at": _LONG_AGO}})
 
     async def begin(self, tenant_id: str, channel_id: str, kind: str, intent: Intent) -> Change:

@@ -103,7 +103,9 @@ class ChannelDesk:
         caller = session.caller
         change = await self.changes.begin(session.tenant_id, new_id(), body.kind, "create")
         account = _order(body.kind, session.tenant_id, body.credentials, body.api_base)
-        settings = body.settings.over(ChannelSettings())
+        known = self.manifests.of(body.kind)
+        by_default = known is not None and known.manifest.human_agent_by_default
+        settings = body.settings.over(ChannelSettings(human_agent=by_default))
         view: ChannelView | None = None
         is_certain = False
         try:
@@ -181,12 +183,13 @@ class ChannelDesk:
         if settings is not None and (_names_told(body) or _told(settings) != _told(current.settings)):
             connector = await self.connector_of(current.kind)
             await connector.apply_settings(caller, current.id, _told(settings))
+        named = None if body.settings is None else body.settings.named()
         if probe is not None:
-            stored = _stored(current.kind, body.title or current.title, settings or current.settings, probe)
+            stored = _stored(current.kind, body.title or current.title, named or ChannelSettings(), probe)
             return await self.inbox.store_channel(caller, current.id, stored)
-        if body.title is None and settings is None:
+        if body.title is None and named is None:
             return current
-        patch = ChannelPatch(title=body.title, settings=settings)
+        patch = ChannelPatch(title=body.title, settings=named)
         view = await self.inbox.patch_channel(caller, current.id, patch)
         log.info("channel_settings_changed", **_who(session, current.id))
         return view
@@ -323,7 +326,9 @@ def _order(
 
 def _told(settings: ChannelSettings) -> AccountSettings:
     """The part the messenger itself must know."""
-    return AccountSettings(welcome=settings.welcome, commands=settings.commands)
+    return AccountSettings(
+        welcome=settings.welcome, commands=settings.commands, human_agent=settings.human_agent
+    )
 
 
 def _names_told(body: ChannelPatchIn) -> bool:

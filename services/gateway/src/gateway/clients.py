@@ -175,7 +175,9 @@ class Inbox:
         )
 
     async def _channel(self, method: str, path: str, caller: Caller, body: BaseModel) -> ChannelView:
-        return ChannelView.model_validate(await self._http.request(method, path, caller=caller, json=body))
+        # What is not named stays as it is there: we may not have heard of its last change.
+        named = body.model_dump(mode="json", exclude_unset=True)
+        return ChannelView.model_validate(await self._http.request(method, path, caller=caller, json=named))
 
 
 class Connector:

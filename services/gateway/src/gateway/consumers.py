@@ -14,6 +14,7 @@ from msgkit.contracts.manifest import Manifest, ManifestAnnounced
 from msgkit.contracts.presence import PRESENCE as NOTICE
 from msgkit.contracts.presence import TypingNoticed, ViewingNoticed
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
+from msgkit.contracts.views import ChannelView
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.mongo import StoreUnavailable
 
@@ -63,6 +64,14 @@ class Manifests:
 
     def all(self) -> list[Announced]:
         return [self._by_kind[kind] for kind in sorted(self._by_kind)]
+
+    def reply_hours(self, channel: ChannelView) -> int | None:
+        """How long after the client's last message an operator may answer there; None: always."""
+        known = self._by_kind.get(channel.kind)
+        if known is None:
+            return None
+        longer = known.manifest.human_reply_window_hours if channel.settings.human_agent else None
+        return longer or known.manifest.reply_window_hours
 
     def limits(self, kind: str) -> dict[str, int]:
         known = self._by_kind.get(kind)

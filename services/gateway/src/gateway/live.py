@@ -47,6 +47,7 @@ START_BACK_SECONDS = 3.0
 """A new socket starts this far back: inbox publishes before it writes what lists are read from."""
 PREFETCH = 500
 READ_AT_ONCE = 20
+ATTACH_SECONDS = 10.0
 MARKER_WITHIN_SECONDS = 10.0
 MARK_FIRST_SECONDS = 0.5
 """A consumer attached while RabbitMQ (3.10) is still starting may hear a little and then nothing more."""
@@ -117,7 +118,8 @@ def to_channel_out(view: ChannelView, manifests: Manifests) -> ChannelOut:
         limits=manifests.limits(view.kind),
         limit_units=manifests.limit_units(view.kind),
         abilities=None if known is None else known.manifest.abilities,
-        reply_window_hours=None if known is None else known.manifest.reply_window_hours,
+        reply_window_hours=manifests.reply_hours(view),
+        human_reply_window_hours=None if known is None else known.manifest.human_reply_window_hours,
     )
 
 
@@ -223,7 +225,8 @@ class Live:
             self._restart((await self._inbox.live()).epoch)
         connection = await uncancelled(bus.connect(self._url, f"gateway live {self._instance}"))
         try:
-            channel = await self._attach(connection)
+            async with asyncio.timeout(ATTACH_SECONDS):
+                channel = await self._attach(connection)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watch(connection, channel))
                 tasks.create_task(self._mark())

@@ -121,7 +121,9 @@ class ChannelOut(Frozen):
     abilities: Abilities | None
     """None while no connector of that kind has announced itself yet."""
     reply_window_hours: int | None
-    """How long after the client's last message one may answer; None: always."""
+    """How long after the client's last message an operator may answer; None: always."""
+    human_reply_window_hours: int | None
+    """How long with the setting `human_agent`; None: it changes nothing with this messenger."""
 
 
 class ChannelAdminOut(ChannelOut):
@@ -145,6 +147,10 @@ class ChannelKindOut(Frozen):
     limits: dict[str, int]
     limit_units: dict[str, str]
     reply_window_hours: int | None
+    human_reply_window_hours: int | None
+    """How long people may answer with the setting `human_agent`; None: it changes nothing here."""
+    human_agent_by_default: bool
+    """What that setting is for a new channel that does not name it."""
     credentials_schema: dict[str, Any]
 
 
@@ -252,6 +258,10 @@ class ChannelSettingsIn(In):
     def over(self, current: ChannelSettings) -> ChannelSettings:
         """The current settings with what this body names replaced."""
         return ChannelSettings.model_validate(current.model_dump() | self.model_dump(exclude_unset=True))
+
+    def named(self) -> ChannelSettings:
+        """What this body names; nothing else is set."""
+        return ChannelSettings.model_validate(self.model_dump(exclude_unset=True))
 
 
 Credentials = dict[

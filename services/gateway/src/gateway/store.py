@@ -26,6 +26,7 @@ from msgkit.runtime.mongo import (
     DuplicateKeyError,
     ReturnDocument,
     StoreUnavailable,
+    keep_index,
 )
 
 if TYPE_CHECKING:
@@ -121,17 +122,17 @@ class Store:
     async def prepare(self) -> None:
         """Indexes; repeated without effect."""
         with _reachable():
-            await self._users.create_index([("tenant_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
-            await self._users.create_index("login", unique=True)
-            await self._settings.create_index([("tenant_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
-            await self._revocations.create_index("at")
+            await keep_index(self._users, [("tenant_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
+            await keep_index(self._users, "login", unique=True)
+            await keep_index(self._settings, [("tenant_id", ASCENDING), ("user_id", ASCENDING)], unique=True)
+            await keep_index(self._revocations, "at")
             for collection in (
                 self._sessions, self._refresh, self._tickets, self._revocations, self._attempts
             ):  # fmt: skip
-                await collection.create_index("expires_at", expireAfterSeconds=0)
+                await keep_index(collection, "expires_at", expireAfterSeconds=0)
             # Only what was sent goes by itself: the objects of the others have to be removed with them.
-            await self._uploads.create_index("forget_at", expireAfterSeconds=0)
-            await self._uploads.create_index("ends_at")
+            await keep_index(self._uploads, "forget_at", expireAfterSeconds=0)
+            await keep_index(self._uploads, "ends_at")
 
     # Connectors
 

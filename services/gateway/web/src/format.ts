@@ -1,5 +1,6 @@
 /** How times, names, counts and links look. Pure; the zone is the business's, not the browser's. */
 import { t } from './i18n'
+import type { Message } from './wire'
 
 const ZONE = 'Europe/Kyiv'
 const HOUR_MS = 3_600_000
@@ -98,6 +99,18 @@ export function hue(id: string, count: number): number {
 
 export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim()
+}
+
+/** What a message says in a line: its words, else what it points at, else what kind it is. */
+export function wordsOf({ text, kind, shared_link: link }: Pick<Message, 'text' | 'kind' | 'shared_link'>): string {
+  return oneLine(text) || (link ? link.title || (t.links[link.kind] ?? t.links.link) : t.kinds[kind])
+}
+
+/** An address from outside as a person may open it: http(s) only, with the host it really leads to. */
+export function safeLink(address: string | null | undefined): { href: string; host: string } | null {
+  if (!address || !URL.canParse(address)) return null
+  const { protocol, host, href } = new URL(address)
+  return protocol === 'https:' || protocol === 'http:' ? { href, host: host.replace(/^www\./, '') } : null
 }
 
 export type Piece = { text: string; href?: string }

@@ -1,6 +1,6 @@
 /** Every word the operator reads. `uk` is the type; another language must have the same keys. */
 import type { TextUnit } from './limits'
-import type { ListName, MessageKind, SendState } from './wire'
+import type { LinkKind, ListName, MessageKind, SendState } from './wire'
 
 type Forms = { one: string; few: string; many: string }
 
@@ -43,6 +43,16 @@ const kinds: Record<MessageKind, string> = {
   unsupported: 'Непідтримуваний тип повідомлення',
 }
 
+const links: Record<LinkKind, string> = {
+  story_reply: 'Відповідь на вашу історію',
+  story_mention: 'Згадка в історії',
+  post: 'Допис',
+  reel: 'Reels',
+  link: 'Посилання',
+  product: 'Товар',
+  ad: 'Реклама',
+}
+
 const states: Record<SendState, string> = {
   queued: 'Надсилається',
   sending: 'Надсилається',
@@ -58,8 +68,8 @@ const channelKinds: Record<string, string> = {
   telegram_number: 'Telegram за номером',
   telegram_business: 'Telegram Business',
   viber_bot: 'Viber-бот',
-  facebook: 'Facebook',
-  instagram: 'Instagram',
+  facebook: 'Facebook Messenger',
+  instagram: 'Instagram Direct',
   whatsapp: 'WhatsApp',
 }
 
@@ -150,6 +160,7 @@ export const uk = {
   title: 'Чати',
   lists,
   kinds,
+  links,
   states,
   channelKind: (kind: string) => channelKinds[kind] ?? kind,
   failure: (code: string | undefined, said?: string | null) => failures[code ?? ''] ?? said ?? 'Не вдалося надіслати. Спробуйте ще раз',
@@ -216,6 +227,7 @@ export const uk = {
     unread: (count: number) => plural(count, { one: 'нове повідомлення', few: 'нові повідомлення', many: 'нових повідомлень' }),
     newOnTop: (count: number) => `↑ Нові (${count})`,
     noText: 'Повідомлень ще немає',
+    timeLeft: (minutes: number) => `Час для відповіді спливає: залишилося ${hoursAndMinutes(minutes)}`,
   },
   dialogue: {
     landmark: 'Діалог',
@@ -286,6 +298,7 @@ export const uk = {
     sticker: 'Стікер',
     location: 'Геолокація',
     onMap: 'Відкрити на карті',
+    openAt: (host: string) => `Відкрити на ${host}`,
     provedPhone: 'підтверджений номер',
     noPhone: 'без номера',
     close: 'Закрити',
@@ -367,6 +380,7 @@ export const uk = {
     templateOnly: (when: string | null) =>
       when ? `Час для відповіді минув ${when}. Тепер можна надіслати лише шаблон.` : 'Зараз сюди можна надіслати лише шаблон.',
     windowLeft: (minutes: number) => `Можна відповідати ще ${hoursAndMinutes(minutes)}`,
+    windowUntil: (when: string) => `Можна відповідати до ${when}`,
     tooLate: 'Час для відповіді минув, тож текст не надіслано. Він зберігся в чернетці.',
     draftKept: (text: string) => `Чернетку збережено: «${text}»`,
     disconnected: 'Канал відключено',

@@ -80,7 +80,10 @@ export class Live {
   #apply(event: LiveEvent): void {
     const { store } = this.#parts
     if (event.type === 'session.revoked') return this.#parts.onRevoked()
+    const before = event.type === 'channel.updated' ? store.channel(event.data.id) : undefined
     store.apply(event)
+    // Until when one may answer stands in every row, and it has changed in all of them at once.
+    if (before && event.type === 'channel.updated' && before.reply_window_hours !== event.data.reply_window_hours) void this.fill()
     if (event.type !== 'conversation.upserted') return
     const { id, in_seq, answered_seq } = event.data
     if (in_seq > answered_seq && !store.conversations.knowsMark(id)) {

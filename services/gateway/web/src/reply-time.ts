@@ -11,6 +11,8 @@ export interface ReplyTime {
   until_ms: number | null
   /** How long is left, in milliseconds, once that is worth saying. */
   left_ms: number | null
+  /** Whether little is left: of a long time a day, of a day two hours. */
+  is_short: boolean
   /** After how many milliseconds this will read otherwise; null: not by itself. */
   next_ms: number | null
 }
@@ -19,9 +21,15 @@ export interface ReplyTime {
 export function replyTime(window: ConversationRow['window'], hours: number | null, now: number): ReplyTime {
   const until = window?.until ? Date.parse(window.until) : null
   const left = until === null ? Infinity : until - now
-  if (window?.open === false || left <= 0) return { closed: true, until_ms: left <= 0 ? until : null, left_ms: null, next_ms: null }
-  if (until === null) return { closed: false, until_ms: null, left_ms: null, next_ms: null }
-  const counted = (hours !== null && hours > DAY_HOURS ? DAY_HOURS : 4) * HOUR_MS
-  if (left > counted) return { closed: false, until_ms: until, left_ms: null, next_ms: left - counted }
-  return { closed: false, until_ms: until, left_ms: left, next_ms: left % MINUTE_MS || MINUTE_MS }
+  if (window?.open === false || left <= 0) return { closed: true, until_ms: left <= 0 ? until : null, left_ms: null, is_short: false, next_ms: null }
+  if (until === null) return { closed: false, until_ms: null, left_ms: null, is_short: false, next_ms: null }
+  const counted = (isLong(hours) ? DAY_HOURS : 4) * HOUR_MS
+  if (left > counted) return { closed: false, until_ms: until, left_ms: null, is_short: false, next_ms: left - counted }
+  const is_short = left <= (isLong(hours) ? DAY_HOURS : 2) * HOUR_MS
+  return { closed: false, until_ms: until, left_ms: left, is_short, next_ms: left % MINUTE_MS || MINUTE_MS }
+}
+
+/** Longer than one day: then it is worth saying until which day, too. */
+export function isLong(hours: number | null): boolean {
+  return hours !== null && hours > DAY_HOURS
 }

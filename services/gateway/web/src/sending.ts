@@ -1,5 +1,6 @@
 /** Sends what the operator wrote: at once on the screen, in order per chat, never twice. */
 import type { Api } from './api'
+import { wordsOf } from './format'
 import { Refused, Unreachable } from './session'
 import type { Pending } from './store/outbox'
 import type { Store } from './store/store'
@@ -51,7 +52,7 @@ export class Sending {
       ...(files.length > 0 ? { files: files.map(({ key, name, size, kind, width, height }) => ({ key, name, size, kind, width, height })) } : {}),
       ...(note ? { note } : {}),
       ...(template ? { template } : {}),
-      ...(replyTo ? { reply_to: replyTo.id, quote: { text: replyTo.text, author: quoted ?? '' } } : {}),
+      ...(replyTo ? { reply_to: replyTo.id, quote: { text: wordsOf(replyTo), author: quoted ?? '' } } : {}),
     })
     this.#uploaded(conversationId)
     void this.#drain(conversationId)

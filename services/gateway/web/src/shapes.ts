@@ -1,4 +1,5 @@
 /** How large a picture stands in the dialogue: known from its measures before a byte of it has come. Pure. */
+import type { Message } from './wire'
 
 export interface Shape {
   width: number
@@ -18,9 +19,20 @@ export function frameOf(width: number | null | undefined, height: number | null 
 
 const BLIND: Shape = { width: 260, height: 150 }
 
+/** What is only pointed at: the story that was answered stands small above the answer. */
+const POINTED: Shape = { width: 150, height: 190 }
+/** Upright, as stories are. */
+const STORY: Shape = { width: 107, height: 190 }
+
 /** A video without a picture of it needs no large empty place. */
-export function placeOf(file: { kind: string; width?: number | null; height?: number | null; thumb_url?: string | null }): Shape {
+export function placeOf(file: { kind: string; width?: number | null; height?: number | null; thumb_url?: string | null }, pointed = false): Shape {
+  if (pointed) return file.width && file.height ? frameOf(file.width, file.height, POINTED) : STORY
   return file.kind === 'video' && !file.thumb_url ? BLIND : frameOf(file.width, file.height)
+}
+
+/** Whether a message's picture is that of the story it answers. */
+export function isPointed({ shared_link }: Pick<Message, 'shared_link'>): boolean {
+  return shared_link?.kind === 'story_reply'
 }
 
 const CELL = 168
@@ -39,4 +51,5 @@ export const FILE_PX = 60
 export const PLAYER_PX = 52
 export const PLACE_PX = 150
 export const CARD_PX = 64
+export const LINK_PX = 48
 export const REACTIONS_PX = 25

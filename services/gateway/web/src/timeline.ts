@@ -1,6 +1,6 @@
 /** What the dialogue shows, row by row: days, the unread divider, messages grouped by author, texts on their way. */
 import { dayKey } from './format'
-import { albumOf, CARD_PX, FILE_PX, placeOf, PLACE_PX, PLAYER_PX, REACTIONS_PX } from './shapes'
+import { albumOf, CARD_PX, FILE_PX, isPointed, LINK_PX, placeOf, PLACE_PX, PLAYER_PX, REACTIONS_PX } from './shapes'
 import type { Pending } from './store/outbox'
 import type { Message } from './wire'
 
@@ -92,9 +92,9 @@ export function heightOf(row: Row | undefined): number {
       const parts = row.album ?? [row.message]
       const text = parts.map((part) => part.text).filter(Boolean).join('\n')
       const files = parts.flatMap((part) => part.attachments ?? [])
-      const cards = parts.reduce((sum, part) => sum + (part.place ? PLACE_PX : 0) + (part.shared_contact ? CARD_PX : 0), 0)
+      const cards = parts.reduce((sum, part) => sum + (part.place ? PLACE_PX : 0) + (part.shared_contact ? CARD_PX : 0) + (part.shared_link ? LINK_PX : 0), 0)
       const signs = parts.some((part) => (part.reactions?.length ?? 0) > 0) ? REACTIONS_PX : 0
-      return bubbleHeight(text, row.last) + filesHeight(files) + cards + signs
+      return bubbleHeight(text, row.last) + filesHeight(files, isPointed(row.message)) + cards + signs
     }
     case 'pending': return bubbleHeight(row.pending.text, row.last) + filesHeight(row.pending.files ?? [])
     default: return 44
@@ -103,10 +103,10 @@ export function heightOf(row: Row | undefined): number {
 
 type Sized = Parameters<typeof placeOf>[0]
 
-function filesHeight(files: readonly Sized[]): number {
+function filesHeight(files: readonly Sized[], pointed = false): number {
   const pictures = files.filter((file) => file.kind === 'image' || file.kind === 'video')
   const first = pictures[0]
-  const grid = pictures.length > 1 ? albumOf(pictures.length).height : first ? placeOf(first).height : 0
+  const grid = pictures.length > 1 ? albumOf(pictures.length).height : first ? placeOf(first, pointed).height : 0
   return files.reduce((sum, { kind }) => {
     if (kind === 'image' || kind === 'video') return sum
     return sum + (kind === 'sticker' ? 160 : kind === 'voice' || kind === 'audio' ? PLAYER_PX : FILE_PX)

@@ -37,6 +37,8 @@ export interface Channel {
   abilities?: { bot?: boolean; buttons?: boolean; typing?: boolean; receipts?: boolean; templates?: boolean; media_kinds?: string[] } | null
   /** How long after the client's last message one may answer; null: always. */
   reply_window_hours?: number | null
+  /** How long with the setting `human_agent`; null: it changes nothing with this messenger. */
+  human_reply_window_hours?: number | null
 }
 
 /** A place of a template that must be filled in. */
@@ -82,6 +84,8 @@ export interface ChannelSettings {
   /** `null`: the tenant's usual roles. */
   roles: string[] | null
   welcome: { text: string; buttons: ChannelButton[] }
+  /** People may answer as long as `human_reply_window_hours` says. */
+  human_agent: boolean
 }
 
 /** A channel as its administrator sees it. Credentials never come back, only their end. */
@@ -117,6 +121,9 @@ export interface ChannelKind {
   kind: string
   title: string
   available: boolean
+  reply_window_hours?: number | null
+  human_reply_window_hours?: number | null
+  human_agent_by_default?: boolean
   /** `x-api-bases`: other addresses of the messenger's API that may be chosen; a demo offers its sandbox. */
   credentials_schema: { required?: string[]; properties?: Record<string, CredentialField>; 'x-api-bases'?: string[] }
 }
@@ -126,6 +133,7 @@ export interface NewChannel {
   title: string
   credentials: Record<string, string>
   api_base?: string
+  settings?: Partial<ChannelSettings>
 }
 
 export interface ChannelChange {
@@ -230,6 +238,15 @@ export interface SharedContact {
   is_own: boolean
 }
 
+export type LinkKind = 'story_reply' | 'story_mention' | 'post' | 'reel' | 'link' | 'product' | 'ad'
+
+/** What a message points at beside its words; its picture is an attachment. */
+export interface SharedLink {
+  kind: LinkKind
+  title: string | null
+  url: string | null
+}
+
 export interface MessageButton {
   text: string
   url?: string | null
@@ -252,6 +269,7 @@ export interface Message {
   attachments?: Attachment[]
   place?: MapPlace | null
   shared_contact?: SharedContact | null
+  shared_link?: SharedLink | null
   /** Rows of buttons under a message of ours. */
   buttons?: MessageButton[][]
   /** Messages of one album. */

@@ -23,7 +23,7 @@ describe('credentials of any messenger', () => {
 
 const channel: ChannelDetails = {
   id: 'ch', kind: 'any', title: 'Мавка', state: 'active', account_name: null, credentials_hint: null, webhook_url: null, created_at: '', rev: 1,
-  settings: { roles: ['admin', 'reception'], welcome: { text: 'Вітаємо!', buttons: [{ text: 'Так', value: 'Так' }] } },
+  settings: { roles: ['admin', 'reception'], welcome: { text: 'Вітаємо!', buttons: [{ text: 'Так', value: 'Так' }] }, human_agent: false },
 }
 
 describe('settings of a channel', () => {
@@ -36,6 +36,7 @@ describe('settings of a channel', () => {
     expect(changesOf(channel, { ...drawn(channel), title: 'Калина' })).toEqual({ title: 'Калина' })
     expect(changesOf(channel, { ...drawn(channel), roles: 'admin; admin' })).toEqual({ settings: { roles: ['admin'] } })
     expect(changesOf(channel, { ...drawn(channel), roles: ' ' })).toEqual({ settings: { roles: null } })
+    expect(changesOf(channel, { ...drawn(channel), humanAgent: true })).toEqual({ settings: { human_agent: true } })
   })
 
   it('give a button without an answer its own words, and drop an empty row', () => {

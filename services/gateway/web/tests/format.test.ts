@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { badge, counter, dayKey, dayTitle, initials, inSentence, oneLine, phoneNumber, pieces, rowTime, timeOfDay } from '../src/format'
+import { badge, counter, dayKey, dayTitle, initials, inSentence, oneLine, phoneNumber, pieces, rowTime, safeLink, timeOfDay, wordsOf } from '../src/format'
 import { languageName, plural, uk } from '../src/i18n'
 import { formatRoute, parseRoute } from '../src/route'
 import type { Pending } from '../src/store/outbox'
@@ -100,6 +100,24 @@ describe('links', () => {
   it.each(cases)('in %j', (text, links) => {
     expect(pieces(text).flatMap((piece) => piece.href ?? [])).toEqual(links)
     expect(pieces(text).map((piece) => piece.text).join('')).toBe(text)
+  })
+})
+
+describe('a message in a line', () => {
+  it('is its words, else what it points at, else its kind', () => {
+    const story = { kind: 'story_reply', title: null, url: null } as const
+    expect(wordsOf({ kind: 'image', text: ' а  скільки? ', shared_link: story })).toBe('а скільки?')
+    expect(wordsOf({ kind: 'image', text: '', shared_link: story })).toBe('Відповідь на вашу історію')
+    expect(wordsOf({ kind: 'text', text: '', shared_link: { kind: 'post', title: 'Нова стрижка', url: null } })).toBe('Нова стрижка')
+    expect(wordsOf({ kind: 'image', text: '', shared_link: null })).toBe('Фото')
+  })
+})
+
+describe('an address from outside', () => {
+  it('is opened only by http, and shows where it leads', () => {
+    expect(safeLink('https://www.instagram.com/stories/mavka/1')).toEqual({ href: 'https://www.instagram.com/stories/mavka/1', host: 'instagram.com' })
+    expect(safeLink('http://bank.ua@evil.example:8080/x')?.host).toBe('evil.example:8080')
+    for (const bad of ['javascript:alert(1)', 'data:text/html,x', ' /reel/123/', 'ftp://a.ua', '', null, undefined]) expect(safeLink(bad)).toBeNull()
   })
 })
 

@@ -49,6 +49,22 @@ async function flush(): Promise<void> {
   await settle()
 }
 
+describe('a channel whose time to answer changed', () => {
+  it('makes every row say anew until when', async () => {
+    await live.fill()
+    const channel = boot().channels[0]!
+    live.take([{ type: 'channel.updated', data: { ...channel, connected: false } }], 11)
+    await flush()
+    expect(store.fills).toBe(1)
+    const until = '2026-11-28T10:00:00Z'
+    gateway.on('GET', /conversations\?/, () => ({ status: 200, body: { items: [row('c', { mark_in_seq: 0, window: { open: true, until } })], next_cursor: null } }))
+    live.take([{ type: 'channel.updated', data: { ...channel, reply_window_hours: 168 } }], 12)
+    await flush()
+    expect(store.fills).toBe(2)
+    expect(store.conversations.get('c')?.window?.until).toBe(until)
+  })
+})
+
 describe('the first fill', () => {
   it('keeps what the socket brings meanwhile and applies it afterwards; older counters are dropped', async () => {
     const done = live.fill()

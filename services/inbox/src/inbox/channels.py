@@ -18,6 +18,7 @@ from msgkit.runtime.mongo import (
     Document,
     DuplicateKeyError,
     ReturnDocument,
+    keep_index,
 )
 
 CHANNELS_FRESH_S: Final = 2.0
@@ -36,6 +37,8 @@ class ChannelRecord(Frozen):
     tenant_id: str
     account_id: str | None
     view: ChannelView
+    human_agent_at: datetime | None = None
+    """When an administrator last said whether the setting `human_agent` is on."""
 
 
 class AlreadyConnected(Exception):
@@ -50,13 +53,14 @@ class ChannelStore:
 
     async def prepare(self) -> None:
         """Make the indexes; does nothing where they are there."""
-        await self._channels.create_index(
+        await keep_index(
+            self._channels,
             [("view.kind", ASCENDING), ("account_id", ASCENDING)],
             unique=True,
             partialFilterExpression={"account_id": {"$type": "string"}},
             name="account",
         )
-        await self._channels.create_index([("tenant_id", ASCENDING)], name="tenant")
+        await keep_index(self._channels, [("tenant_id", ASCENDING)], name="tenant")
 
     async def channels(self, tenant_id: str) -> list[ChannelRecord]:
         """The channels of a tenant, oldest first; removed ones too, whose dialogues stay readable."""
@@ -80,14 +84,16 @@ class ChannelStore:
         Raises:
             AlreadyConnected: the account, or the id, belongs to another channel.
         """
-        changes = {f"view.{name}": value for name, value in fields.items()}
+        named = _named(fields)
+        usual = {f"view.settings.{name}": value for name, value in ChannelSettings().model_dump().items()}
         try:
             document = await self._channels.find_one_and_update(
                 {"_id": channel_id, "tenant_id": tenant_id},
                 {
-                    "$set": {**changes, "account_id": account_id, "deleted": False},
+                    "$set": {**named, "account_id": account_id, "deleted": False},
                     "$inc": {"view.rev": 1},
                     "$setOnInsert": {
+                        **{name: value for name, value in usual.items() if name not in named},
                         "view.id": channel_id,
                         "view.state": "pending",
                         "view.connected": False,
@@ -105,7 +111,28 @@ class ChannelStore:
     async def change_channel(self, tenant_id: str, channel_id: str, fields: Document) -> ChannelRecord | None:
         document: Document | None = await self._channels.find_one_and_update(
             {"_id": channel_id, "tenant_id": tenant_id, "deleted": False},
-            {"$set": {f"view.{name}": value for name, value in fields.items()}, "$inc": {"view.rev": 1}},
+            {"$set": _named(fields), "$inc": {"view.rev": 1}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if document is None else _channel_of(document)
+
+    async def refuse_human_agent(self, tenant_id: str, channel_id: str, at: datetime) -> ChannelRecord | None:
+        """Put `human_agent` off because the messenger refused it then.
+
+        None if it is off and told, or an administrator has decided since. What was put off and perhaps not
+        told is given again, until `told`.
+        """
+        document: Document | None = await self._channels.find_one_and_update(
+            {
+                "_id": channel_id,
+                "tenant_id": tenant_id,
+                "deleted": False,
+                "$and": [
+                    {"$or": [{"human_agent_at": {"$exists": False}}, {"human_agent_at": {"$lte": at}}]},
+                    {"$or": [{"view.settings.human_agent": True}, {"untold": True}]},
+                ],
+            },
+            {"$set": {"view.settings.human_agent": False, "untold": True}, "$inc": {"view.rev": 1}},
             return_document=ReturnDocument.AFTER,
         )
         return None if document is None else _channel_of(document)
@@ -204,19 +231,29 @@ def _channel_of(document: Document) -> ChannelRecord:
         tenant_id=document["tenant_id"],
         account_id=document.get("account_id"),
         view=ChannelView.model_validate(document["view"]),
+        human_agent_at=document.get("human_agent_at"),
     )
 
 
 def channel_fields(
     *, title: str | None = None, settings: ChannelSettings | None = None, **others: object
 ) -> Document:
-    """Fields of a ChannelView as they are stored; None leaves title and settings as they are."""
+    """Fields of a ChannelView as they are stored; of the settings only what is named."""
     fields: Document = dict(others)
     if title is not None:
         fields["title"] = title
     if settings is not None:
-        fields["settings"] = settings.model_dump(mode="python")
+        named = settings.model_dump(mode="python", include=settings.model_fields_set)
+        fields |= {f"settings.{name}": value for name, value in named.items()}
     return fields
+
+
+def _named(fields: Document) -> Document:
+    """What an update sets; with `human_agent` when it was decided, for what is older must not undo it."""
+    changes: Document = {f"view.{name}": value for name, value in fields.items()}
+    if "settings.human_agent" in fields:
+        changes["human_agent_at"] = utc_now()
+    return changes
 
 
 def door_of(channel: ChannelRecord | None, messenger: Messenger) -> Door:
@@ -225,4 +262,11 @@ def door_of(channel: ChannelRecord | None, messenger: Messenger) -> Door:
         return Door(bot_enabled=False, connected=False, messenger=messenger)
     view = channel.view
     is_active = view.connected and view.state == "active"
-    return Door(view.settings.bot_enabled, is_active, view.state in {"disabled", DELETED}, messenger)
+    return Door(
+        view.settings.bot_enabled,
+        is_active,
+        view.state in {"disabled", DELETED},
+        messenger,
+        view.settings.human_agent,
+        channel.human_agent_at,
+    )

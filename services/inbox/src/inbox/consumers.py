@@ -13,7 +13,7 @@ from inbox.intake import Intake, Received
 from inbox.kinds import Kinds
 from inbox.projections import Key
 from inbox.store import STORE_TROUBLE, Store
-from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked
+from msgkit.contracts.events import INBOUND, ChannelHealthReported, ConversationPoked, HumanAgentRefused
 from msgkit.contracts.ids import new_id
 from msgkit.contracts.manifest import ManifestAnnounced
 from msgkit.contracts.topology import ANNOUNCEMENT_KEY, PRESENCE
@@ -76,9 +76,12 @@ def partition_handler(intake: Intake, desk: ChannelDesk, keep: Quarantine) -> Ha
         metrics.quarantine_total.labels(service="inbox").inc()
         log.error("delivery_quarantined", event_id=delivery.event_id, type=delivery.type, reason=reason)
 
-    async def note_health(report: ChannelHealthReported) -> None:
+    async def note_channel(told: ChannelHealthReported | HumanAgentRefused) -> None:
         try:
-            await desk.note_health(report)
+            if isinstance(told, HumanAgentRefused):
+                await desk.refuse_human_agent(told)
+            else:
+                await desk.note_health(told)
         except StoreUnavailable:
             raise
         except STORE_TROUBLE as exc:
@@ -99,8 +102,8 @@ def partition_handler(intake: Intake, desk: ChannelDesk, keep: Quarantine) -> Ha
                 continue
             if isinstance(event, ConversationPoked):
                 poked.append(Key(event.tenant_id, event.conversation_id))
-            elif isinstance(event, ChannelHealthReported):
-                await note_health(event)
+            elif isinstance(event, ChannelHealthReported | HumanAgentRefused):
+                await note_channel(event)
             else:
                 received.append(Received(event, delivery.traceparent))
                 origin[id(event)] = delivery

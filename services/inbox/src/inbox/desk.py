@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inbox.beside import Beside
 from inbox.channels import ChannelBook, ChannelRecord, ChannelStore
-from msgkit.contracts.events import ChannelHealthReported
+from msgkit.contracts.events import ChannelHealthReported, HumanAgentRefused
 from msgkit.contracts.views import ChannelView
 from msgkit.runtime.logs import get_logger
 
@@ -46,5 +46,20 @@ class ChannelDesk:
         if record is None:
             return
         log.info("channel_health", channel_id=report.channel_id, connected=report.connected)
+        await self.tell(record)
+        await self.store.told(record)
+
+    async def refuse_human_agent(self, refused: HumanAgentRefused) -> None:
+        """People answer within the same time as bots from now on; the account's alert says why.
+
+        Raises:
+            PublishUnknown: stored, but not told; call again.
+        """
+        record = await self.store.refuse_human_agent(
+            refused.tenant_id, refused.channel_id, refused.happened_at
+        )
+        if record is None:
+            return
+        log.info("human_agent_put_off", channel_id=refused.channel_id)
         await self.tell(record)
         await self.store.told(record)

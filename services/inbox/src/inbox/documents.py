@@ -30,6 +30,7 @@ from inbox.domain import (
     Press,
     Quoted,
     SharedContact,
+    SharedLink,
     Sign,
     State,
     Template,
@@ -114,6 +115,8 @@ def state_document(state: State) -> Document:
         ]
     if state.is_shut:
         document["is_shut"] = True
+    if state.late_shut_at is not None:
+        document["late_shut_at"] = state.late_shut_at
     return document
 
 
@@ -220,7 +223,7 @@ def _contact(contact: ContactCard) -> Document:
 
 
 def _body(body: Body) -> Document:
-    return {
+    document: Document = {
         "kind": body.kind.value,
         "text": body.text,
         "entities": [_entity(entity) for entity in body.entities] if body.entities else [],
@@ -229,6 +232,13 @@ def _body(body: Body) -> Document:
         "place": None if body.place is None else _place(body.place),
         "shared_contact": None if body.shared_contact is None else _shared(body.shared_contact),
     }
+    if body.shared_link is not None:
+        document["shared_link"] = _link(body.shared_link)
+    return document
+
+
+def _link(link: SharedLink) -> Document:
+    return {"kind": link.kind, "title": link.title, "url": link.url}
 
 
 def _place(place: Place) -> Document:

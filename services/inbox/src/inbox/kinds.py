@@ -36,7 +36,13 @@ class Kinds:
         """Take an announcement in; it is written only when it says something new."""
         manifest = announced.manifest
         kind, abilities = manifest.kind, manifest.abilities
-        messenger = Messenger(manifest.reply_window_hours, abilities.templates, abilities.read_marks)
+        messenger = Messenger(
+            manifest.reply_window_hours,
+            abilities.templates,
+            abilities.read_marks,
+            manifest.human_reply_window_hours,
+            manifest.title,
+        )
         if self._kept.get(kind) == messenger:
             self._known[kind] = messenger
             return
@@ -60,8 +66,17 @@ def _document_of(kind: str, messenger: Messenger) -> Document:
         "reply_window_hours": messenger.reply_window_hours,
         "has_templates": messenger.has_templates,
         "tells_reading": messenger.tells_reading,
+        "human_reply_window_hours": messenger.human_reply_window_hours,
+        "title": messenger.title,
     }
 
 
 def _messenger_of(document: Document) -> Messenger:
-    return Messenger(document["reply_window_hours"], document["has_templates"], document["tells_reading"])
+    return Messenger(
+        document["reply_window_hours"],
+        document["has_templates"],
+        document["tells_reading"],
+        # What was kept before there were longer windows.
+        document.get("human_reply_window_hours"),
+        document.get("title", ""),
+    )

@@ -77,6 +77,7 @@ def _send(commit: Commit, event: AnswerOrdered | AnswerReordered, order: str) ->
         message_id=order,
         out_seq=event.out_seq,
         author_kind=author_kind,
+        client_wrote_at=event.client_wrote_at,
         text=event.text,
         media=[_media(attachment) for attachment in event.attachments],
         buttons=[[_button(button) for button in row] for row in event.buttons],

@@ -20,6 +20,7 @@ from msgkit.runtime.mongo import (
     InsertOne,
     ReplaceOne,
     StoreUnavailable,
+    keep_index,
 )
 
 CHUNK: Final = 500
@@ -47,29 +48,37 @@ class Projections:
     async def prepare(self) -> None:
         """Make the indexes; does nothing where they are there."""
         page = [("activity_at", DESCENDING), ("_id", DESCENDING)]
-        await self._conversations.create_index(
-            [("tenant_id", ASCENDING), ("channel_id", ASCENDING), ("box", ASCENDING), *page], name="lists"
+        await keep_index(
+            self._conversations,
+            [("tenant_id", ASCENDING), ("channel_id", ASCENDING), ("box", ASCENDING), *page],
+            name="lists",
         )
-        await self._conversations.create_index(
+        await keep_index(
+            self._conversations,
             [("tenant_id", ASCENDING), ("assignee.id", ASCENDING), ("box", ASCENDING), *page],
             partialFilterExpression={"assignee.id": {"$exists": True}},
             name="mine",
         )
-        await self._conversations.create_index(
+        await keep_index(
+            self._conversations,
             [("tenant_id", ASCENDING), ("channel_id", ASCENDING)],
             partialFilterExpression={"unanswered": True},
             name="unanswered",
         )
-        await self._messages.create_index(
-            [(name, ASCENDING) for name in ("tenant_id", "conversation_id", "pos_at", "n")], name="dialogue"
+        await keep_index(
+            self._messages,
+            [(name, ASCENDING) for name in ("tenant_id", "conversation_id", "pos_at", "n")],
+            name="dialogue",
         )
-        await self._messages.create_index(
+        await keep_index(
+            self._messages,
             [("tenant_id", ASCENDING), ("body.attachments.id", ASCENDING)],
             # Most messages have no file; the index must not cost them anything.
             partialFilterExpression={"body.attachments.id": {"$exists": True}},
             name="files",
         )
-        await self._messages.create_index(
+        await keep_index(
+            self._messages,
             [("conversation_id", ASCENDING), ("provider_ids", ASCENDING)],
             partialFilterExpression={"direction": "out"},
             name="ours",

@@ -18,7 +18,7 @@ from typing import Final
 
 import orjson
 
-from inbox.channels import ChannelBook, ChannelRecord
+from inbox.channels import ChannelBook, ChannelRecord, door_of
 from inbox.domain import (
     Commit,
     Message,
@@ -378,7 +378,8 @@ def change_of(step: Step, channel: ChannelRecord | None, messenger: Messenger) -
     events: list[View] = [{"type": "message.created", "data": message_view(message)} for message in made]
     events += [{"type": "message.updated", "data": message_view(message)} for message in touched]
     title = channel.view.title if channel is not None else ""
-    row = row_view(state, title, window_of(state, messenger, commit.at))
+    window = window_of(state, door_of(channel, messenger), commit.at)
+    row = row_view(state, title, window, messenger)
     events.append({"type": "conversation.upserted", "data": row})
     return orjson.dumps(
         {

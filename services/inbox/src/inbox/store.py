@@ -25,6 +25,7 @@ from msgkit.runtime.mongo import (
     DuplicateKeyError,
     StoreUnavailable,
     UpdateOne,
+    keep_index,
 )
 
 LAGGING_WINDOW: Final = timedelta(minutes=10)
@@ -49,23 +50,28 @@ class Store:
 
     async def prepare(self) -> None:
         """Make the indexes; does nothing where they are there."""
-        await self._commits.create_index(
-            [("conversation_id", ASCENDING), ("v", ASCENDING)], unique=True, name="order"
+        await keep_index(
+            self._commits, [("conversation_id", ASCENDING), ("v", ASCENDING)], unique=True, name="order"
         )
-        await self._commits.create_index(
-            [("tenant_id", ASCENDING), ("events.dedupe_id", ASCENDING)], unique=True, name="once"
+        await keep_index(
+            self._commits,
+            [("tenant_id", ASCENDING), ("events.dedupe_id", ASCENDING)],
+            unique=True,
+            name="once",
         )
-        await self._commits.create_index(
+        await keep_index(
+            self._commits,
             [("partition", ASCENDING), ("at", ASCENDING)],
             partialFilterExpression={"relayed": False},
             name="unrelayed",
         )
-        await self._commits.create_index(
+        await keep_index(
+            self._commits,
             [(name, ASCENDING) for name in ("partition", "at", "tenant_id", "conversation_id", "v")],
             name="recent",
         )
         await self.projections.prepare()
-        await self._quarantine.create_index([("at", DESCENDING)], name="newest")
+        await keep_index(self._quarantine, [("at", DESCENDING)], name="newest")
 
     async def insert_commits(self, commits: Sequence[Commit]) -> set[Key]:
         """Append to the log. Returns the conversations whose commit lost the race or repeats something."""

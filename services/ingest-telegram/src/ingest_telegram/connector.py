@@ -74,6 +74,8 @@ MANIFEST = Manifest(
         "sends": Limit(value=payloads.SENDS_PER_SECOND, unit="per_second", source=_FAQ),
     },
     reply_window_hours=None,
+    human_reply_window_hours=None,
+    human_agent_by_default=False,
     credentials_schema={
         "type": "object",
         "required": ["token"],

@@ -79,6 +79,7 @@ def _content(
         media=media or [],
         place=place,
         shared_contact=shared_contact,
+        shared_link=None,
         unsupported=unsupported,
     )
 

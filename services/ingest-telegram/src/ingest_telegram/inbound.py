@@ -188,6 +188,7 @@ def _to_press(update: _Update, payload: object) -> Parsed:
                     media=[],
                     place=None,
                     shared_contact=None,
+                    shared_link=None,
                     unsupported=None,
                 ),
                 reply_to_provider_id=None,

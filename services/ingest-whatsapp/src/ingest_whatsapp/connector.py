@@ -94,6 +94,8 @@ MANIFEST = Manifest(
         ),
     },
     reply_window_hours=payloads.REPLY_WINDOW_HOURS,
+    human_reply_window_hours=None,
+    human_agent_by_default=False,
     credentials_schema={
         "type": "object",
         "required": ["phone_number_id", "waba_id", "access_token"],

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.contract import Account, Connector, Parsed, WebhookRequest
+from msgkit.connector.echo_store import HeldEcho
+from msgkit.connector.echoes import Echoes, Road
 from msgkit.connector.errors import PayloadInvalid
 from msgkit.connector.media_jobs import MediaJobs
 from msgkit.connector.people import People
+from msgkit.connector.profiles import Profiles
 from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.receipts import Receipts
 from msgkit.contracts import topology
@@ -49,13 +52,6 @@ class Portion:
     account: Account
 
 
-class Road(Protocol):
-    """What makes messages durable in their order: the publisher alone, or the spool in front of it."""
-
-    async def publish_all(self, messages: Sequence[Outgoing], timeout_s: float) -> None:
-        """Raises: PublishUnknown, PublishUnroutable, StoreUnavailable."""
-
-
 class Acceptance:
     """What happens to an authentic update, whichever way it came."""
 
@@ -70,12 +66,16 @@ class Acceptance:
         alerts: AccountAlerts,
         receipts: Receipts | None = None,
         people: People | None = None,
+        echoes: Echoes | None = None,
+        profiles: Profiles | None = None,
     ) -> None:
         """
         Args:
             alerts: keeps what the messenger says of an account itself.
             receipts: for a messenger whose manifest has the ability `receipts`.
             people: for a messenger whose ids of people change.
+            echoes: for a messenger that tells us of our own messages too.
+            profiles: for a messenger whose webhooks do not say who writes.
         """
         self._connector = connector
         self._road = road
@@ -85,6 +85,8 @@ class Acceptance:
         self._media = media
         self._alerts = alerts
         self._people = people
+        self._echoes = echoes
+        self._profiles = profiles
 
     async def take(self, request: WebhookRequest, account: Account) -> tuple[Parsed, str]:
         """As `take_all`, for what speaks of one account only."""
@@ -96,7 +98,8 @@ class Acceptance:
     ) -> tuple[list[Parsed], str]:
         """Make it durable; returns what each portion says and, in one word for the counter, what happened.
 
-        Taking the same update again has no further effect: events have derived ids.
+        Taking the same update again has no further effect: events have derived ids. Echoes of our own
+        messages are left out of what is returned, and those that wait for the end of a call.
 
         Args:
             portions: what one webhook says of whom, in its order.
@@ -110,12 +113,17 @@ class Acceptance:
         try:
             for portion in portions:
                 taken.append((portion, await self._understood(portion)))
+            taken, held = await self._without_own_echoes(taken)
             await self._publish(_messages(taken, whole))
+            if held and self._echoes is not None:
+                await self._echoes.hold(held)
             for portion, parsed in taken:
                 if parsed.acknowledge and self._acknowledgements is not None:
                     self._acknowledgements.put(parsed.acknowledge, portion.account)
             # The events are out, their repeat has no effect; without its job a file is pending for ever.
             await self._media.enqueue([event for _, parsed in taken for event in parsed.events])
+            if self._profiles is not None:
+                await self._profiles.enqueue([event for _, parsed in taken for event in parsed.events])
             for portion, parsed in taken:
                 await self._take_rest(portion, parsed)
         except (PublishUnknown, PublishUnroutable) as exc:
@@ -123,6 +131,24 @@ class Acceptance:
         except StoreUnavailable as exc:
             raise _not_accepted("store_unavailable", portions, exc) from exc
         return [parsed for _, parsed in taken], _outcome([parsed for _, parsed in taken])
+
+    async def _without_own_echoes(
+        self, taken: Sequence[tuple[Portion, Parsed]]
+    ) -> tuple[list[tuple[Portion, Parsed]], Sequence[HeldEcho]]:
+        """What may be published now, and the echoes that must wait for the end of a call."""
+        if self._echoes is None:
+            return list(taken), ()
+        sifted = await self._echoes.sift(event for _, parsed in taken for event in parsed.events)
+        aside = sifted.aside
+        if not aside:
+            return list(taken), ()
+        rest = []
+        for portion, parsed in taken:
+            events = tuple(event for event in parsed.events if event.event_id not in aside)
+            put_aside = len(parsed.events) - len(events)
+            counted = (*parsed.counted, *["echo_put_aside"] * put_aside)
+            rest.append((portion, replace(parsed, events=events, counted=counted)))
+        return rest, sifted.held
 
     async def _publish(self, messages: Sequence[Outgoing]) -> None:
         """In their order, also when it breaks off in the middle: what comes later was not sent yet then."""

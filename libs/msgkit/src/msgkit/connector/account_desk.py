@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from msgkit.connector.account_alerts import AccountAlerts
+from msgkit.connector.account_form import AccountForm, hint
 from msgkit.connector.accounts import CACHE_SECONDS, AccountStore, AlreadyConnected
-from msgkit.connector.contract import Account, Connector, HasTemplates, ServesApp
+from msgkit.connector.contract import Account, AccountAlert, Connector, HasTemplates, ServesApp
 from msgkit.connector.errors import (
     PROVIDER_ERRORS,
     CredentialsInvalid,
@@ -24,6 +25,8 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.gaps import Gaps
+from msgkit.connector.late_answers import NOT_GRANTED
 from msgkit.connector.receiving import Receiving
 from msgkit.connector.send_documents import CHANNEL_OFF
 from msgkit.connector.send_store import SendStore
@@ -42,12 +45,6 @@ from msgkit.runtime.problems import Problem
 log = get_logger(__name__)
 
 _SECRET_BYTES = 32
-_HINT_CHARS = 4
-_HINT_MIN_CHARS = 12
-"""A shorter secret shows nothing of itself."""
-CREDENTIAL_MAX_CHARS = 4096
-APP_SECRET = "app_secret"  # noqa: S105 - the name of a field
-"""The credential of an account whose webhooks come from an app of its own."""
 SPREAD_SECONDS = CACHE_SECONDS + 0.5
 """After this every replica knows of a change."""
 
@@ -68,6 +65,8 @@ class Look:
     """The credentials do not work."""
     is_lost: bool = False
     """The credentials work, but the messenger does not bring us anything: our registration is gone."""
+    is_dropped: bool = False
+    """It is lost, and nobody took it over."""
     is_silent: bool = False
     """The messenger did not answer: nothing is known."""
 
@@ -86,6 +85,7 @@ class AccountDesk:
         receiving: Receiving,
         alerts: AccountAlerts,
         app: AppKeys | None = None,
+        gaps: Gaps | None = None,
         clock: Clock = utc_now,
         spread_s: float = SPREAD_SECONDS,
     ) -> None:
@@ -93,17 +93,17 @@ class AccountDesk:
         Args:
             receiving: lets messages of an account come in, by webhook or by polling.
             app: for a connector that is `ServesApp`: what its app proves itself with.
+            gaps: for a connector that is `RecallsMissed`.
             spread_s: seconds until every replica has seen a new webhook secret.
         """
         self._connector = connector
-        self._kind = connector.manifest.kind
+        self._form = AccountForm(connector, api_bases, app or AppKeys())
         self._accounts = accounts
         self._sends = sends
         self._public_url = public_url.rstrip("/")
-        self._api_bases = {base.rstrip("/") for base in api_bases}
         self._receiving = receiving
         self._alerts = alerts
-        self._app = app or AppKeys()
+        self._gaps = gaps
         self._clock = clock
         self._spread_s = spread_s
         # Two registrations of one account must not overtake each other: the later one could be the older.
@@ -111,7 +111,7 @@ class AccountDesk:
 
     def webhook_url(self, account: Account) -> str:
         """Where the messenger brings what is for this account."""
-        shared = f"{self._public_url}/webhooks/{self._kind}"
+        shared = f"{self._public_url}/webhooks/{account.kind}"
         if isinstance(self._connector, ServesApp) and not self._connector.needs_own_address(account):
             return shared
         return f"{shared}/{account.channel_id}"
@@ -124,17 +124,19 @@ class AccountDesk:
         Raises:
             Problem: 409 if another channel has this account, 422 with the messenger's reason.
         """
-        credentials = self._checked_credentials(order)
+        credentials = self._form.credentials(order)
         for value in credentials.values():
             register_secret(value)
         known = await self._accounts.load(channel_id)
         if known is not None and known.tenant_id != order.tenant_id:
             raise _already_connected()
-        api_base = self._checked_base(order.api_base)
+        if known is not None and known.kind != order.kind:
+            raise _other_account()
+        api_base = self._form.base(order.api_base)
         draft = Account(
             channel_id=channel_id,
             tenant_id=order.tenant_id,
-            kind=self._kind,
+            kind=order.kind,
             account_id="",
             account_name=None,
             api_base=known.api_base if known is not None and api_base is None else api_base,
@@ -144,14 +146,10 @@ class AccountDesk:
             credentials=credentials,
             webhook_secret=secrets.token_urlsafe(_SECRET_BYTES) if known is None else known.webhook_secret,
         )
-        self._require_app_secret(draft)
+        self._form.require_app_secret(draft)
         identity = await asked(self._connector.probe(draft))
         if known is not None and known.account_id != identity.account_id:
-            raise Problem(
-                409,
-                "other_account",
-                "Ці ключі належать іншому акаунту. Створіть для нього окремий канал.",
-            )
+            raise _other_account()
         account = replace(
             draft,
             account_id=identity.account_id,
@@ -167,7 +165,7 @@ class AccountDesk:
             channel_id=channel_id,
             account_id=account.account_id,
             account_name=account.account_name,
-            credentials_hint=_hint(credentials),
+            credentials_hint=hint(credentials),
             webhook_url=self.webhook_url(account),
         )
 
@@ -179,6 +177,8 @@ class AccountDesk:
         Args:
             by_person: somebody looked after it: what the messenger said of the account before is over.
         """
+        await self._note_missed(await self._known(channel_id, tenant_id))
+        looked_at = self._clock()
         account = await asked(self._register(channel_id, tenant_id))
         if by_person:
             await self._alerts.overcome(channel_id)
@@ -187,7 +187,10 @@ class AccountDesk:
             await self._leave(account)
             raise unknown()
         log.info("account_active", channel_id=channel_id)
-        return await self.health(channel_id, tenant_id)
+        health = await self.health(channel_id, tenant_id)
+        if health.connected and self._gaps is not None:
+            await self._gaps.well(channel_id, looked_at)
+        return health
 
     async def disable(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
         """Switch the account off: nothing comes in, nothing goes out; what still waits fails and says why."""
@@ -217,6 +220,7 @@ class AccountDesk:
         begun = await self._accounts.begin_rotation(account, secrets.token_urlsafe(_SECRET_BYTES))
         if begun is None:
             raise unknown()
+        await self._note_missed(account)
         # First every replica accepts the new one, then the messenger learns it: nothing is refused between.
         await asyncio.sleep(self._spread_s)
         await asked(self._register(channel_id, tenant_id))
@@ -233,6 +237,9 @@ class AccountDesk:
         await asked(self._connector.apply_settings(settings, account))
         if not await self._accounts.keep_settings(channel_id, settings):
             raise unknown()
+        if settings.human_agent and account.alert is not None and account.alert.problem == NOT_GRANTED:
+            # Whoever puts it on again says that it was granted; if not, the next late answer tells.
+            await self._alerts.take(account, [AccountAlert(None, False, self._clock())])
         log.info("account_settings_applied", channel_id=channel_id)
 
     async def health(self, channel_id: str, tenant_id: str | None) -> AccountHealth:
@@ -270,13 +277,22 @@ class AccountDesk:
         """Ask the messenger about the account, and add what it said of it itself; changes nothing."""
         if account.state == "disabled":
             return Look(False, OFF)
-        look = await self._checked(account)
+        look = await self.commented(account, await self._checked(account))
         alert = account.alert
         if alert is None or alert.problem is None or look.refused or look.is_silent:
             return look
         if alert.is_disconnected:
             return replace(look, connected=False, problem=alert.problem, is_lost=False)
         return look if look.problem is not None else replace(look, problem=alert.problem)
+
+    async def commented(self, account: Account, look: Look) -> Look:
+        """With what we know ourselves of an account that is well otherwise."""
+        if not look.connected or look.problem is not None:
+            return look
+        problem = account.renewal_problem
+        if problem is None and self._gaps is not None:
+            problem = await self._gaps.progress(account.channel_id)
+        return replace(look, problem=problem)
 
     async def _checked(self, account: Account) -> Look:
         try:
@@ -290,7 +306,13 @@ class AccountDesk:
             return Look(False, detail, is_silent=True)
         except (MessageRejected, RecipientUnreachable) as exc:
             return Look(False, exc.text)
-        return Look(report.connected, report.problem, report.pending_updates, is_lost=not report.connected)
+        return Look(
+            report.connected,
+            report.problem,
+            report.pending_updates,
+            is_lost=not report.connected,
+            is_dropped=not report.connected and report.is_dropped,
+        )
 
     async def remove(self, channel_id: str, tenant_id: str | None) -> None:
         """Remove the webhook, the account and what still waits for it. Repeating it changes nothing."""
@@ -321,6 +343,15 @@ class AccountDesk:
                 await self._accounts.end_rotation(account)
         return account
 
+    async def _note_missed(self, account: Account) -> None:
+        """Before it is registered: what nobody told us may be missing. Of a new one nothing is."""
+        if self._gaps is None:
+            return
+        if account.state == "disabled":
+            await self._gaps.switched_on(account.channel_id)
+        elif account.state != "active" or (await self._checked(account)).is_lost:
+            await self._gaps.lost(account.channel_id)
+
     async def register_again(self, account: Account) -> None:
         """Register what somebody else changed. Raises the errors of `errors.py`."""
         await self._register(account.channel_id, account.tenant_id)
@@ -346,54 +377,6 @@ class AccountDesk:
         if account is None or account.tenant_id != tenant_id:
             raise unknown()
         return account
-
-    def _checked_credentials(self, order: ConnectAccount) -> dict[str, str]:
-        if order.kind != self._kind:
-            raise Problem(422, "unknown_kind", "Цей сервіс не підключає такий месенджер.")
-        schema = self._connector.manifest.credentials_schema
-        wanted, given = set(schema["properties"]), set(order.credentials)
-        missing = sorted(name for name in schema["required"] if not order.credentials.get(name, "").strip())
-        if missing or given - wanted:
-            raise Problem(
-                422,
-                "credentials_invalid",
-                "Заповніть поля доступу до месенджера.",
-                missing=missing,
-                unknown=sorted(given - wanted),
-            )
-        credentials = {name: value.strip() for name, value in order.credentials.items()}
-        if any(len(value) > CREDENTIAL_MAX_CHARS for value in credentials.values()):
-            raise Problem(
-                422, "credentials_invalid", "Ключ доступу задовгий: перевірте, що скопійовано лише його."
-            )
-        return credentials
-
-    def _require_app_secret(self, account: Account) -> None:
-        """Without the secret of an app nobody could tell its webhooks from anybody's."""
-        connector = self._connector
-        if not isinstance(connector, ServesApp) or self._app.secrets or connector.needs_own_address(account):
-            return
-        field = connector.manifest.credentials_schema["properties"].get(APP_SECRET, {})
-        raise Problem(
-            422,
-            "credentials_invalid",
-            f"Заповніть поле «{field.get('title', APP_SECRET)}»: це секрет застосунку, "
-            "без якого не перевірити, що повідомлення справжні.",
-            missing=[APP_SECRET],
-            unknown=[],
-        )
-
-    def _checked_base(self, api_base: str | None) -> str | None:
-        if api_base is None:
-            return None
-        base = api_base.rstrip("/")
-        if base not in self._api_bases:
-            raise Problem(
-                422,
-                "api_base_not_allowed",
-                "Такої адреси API немає в дозволеному списку. Зверніться до адміністратора системи.",
-            )
-        return base
 
 
 async def asked(question: Awaitable[T]) -> T:
@@ -431,6 +414,7 @@ def _already_connected() -> Problem:
     )
 
 
-def _hint(credentials: dict[str, str]) -> str:
-    first = next(iter(credentials.values()), "")
-    return f"…{first[-_HINT_CHARS:]}" if len(first) >= _HINT_MIN_CHARS else "…"
+def _other_account() -> Problem:
+    return Problem(
+        409, "other_account", "Ці ключі належать іншому акаунту. Створіть для нього окремий канал."
+    )

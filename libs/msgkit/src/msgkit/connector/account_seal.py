@@ -68,6 +68,7 @@ class AccountSeal:
             settings=_settings(channel_id, document.get("settings")),
             also_known_as=tuple(document.get("also_known_as", ())),
             alert=_alert(document),
+            renewal_problem=document.get("renewal_problem"),
         )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from msgkit.connector.account_seal import PREVIOUS, SECRET, AccountSeal
 from msgkit.connector.contract import Account, AccountState
-from msgkit.connector.credentials import Keyring
+from msgkit.connector.credentials import EnvelopeInvalid, Keyring
 from msgkit.connector.reach import store_reached
 from msgkit.contracts.internal_api import AccountSettings
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.mongo import Database, Document, DuplicateKeyError
+from msgkit.runtime.logs import get_logger
+from msgkit.runtime.mongo import Database, Document, DuplicateKeyError, keep_index
+
+log = get_logger(__name__)
 
 CACHE_SECONDS = 3.0
 """How long another replica's change may stay unseen."""
@@ -34,26 +37,13 @@ class AlreadyConnected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """What inbox was last told of an account."""
+class KnownAs:
+    """Whom the names of a webhook of a whole app mean."""
 
-    connected: bool
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """An account with what its watch remembers."""
-
-    account: Account
-    was_active: bool
-    webhook_left: bool
-    """Disabled, and the messenger has not been told yet."""
-    is_left_alone: bool
-    """Nobody has worked on it for STEP_KEPT: whoever began a change will not finish it."""
-    reported: Reported | None
-    mended_at: datetime | None
-    """When we last registered again what somebody else had changed."""
+    accounts: Mapping[str, tuple[Account, ...]]
+    """Name → accounts. A name that nobody has is missing."""
+    sealed: frozenset[str] = frozenset()
+    """Names of accounts whose secrets do not open now: what is for them must come again."""
 
 
 class AccountStore:
@@ -65,7 +55,7 @@ class AccountStore:
         self._seal = AccountSeal(keyring, clock)
         self._clock = clock
         self._cache: dict[str, tuple[float, Account]] = {}
-        self._known_as: dict[str, tuple[float, tuple[Account, ...]]] = {}
+        self._known_as: dict[tuple[str, str], tuple[float, tuple[Account, ...]]] = {}
         self._listeners: list[Callable[[str], None]] = []
 
     async def prepare(self) -> None:
@@ -76,8 +66,8 @@ class AccountStore:
         """
         with store_reached("accounts"):
             # Over all tenants: one account of a messenger has one webhook, hence one owner.
-            await self._accounts.create_index([("kind", 1), ("account_id", 1)], unique=True)
-            await self._accounts.create_index([("kind", 1), ("also_known_as", 1)])
+            await keep_index(self._accounts, [("kind", 1), ("account_id", 1)], unique=True)
+            await keep_index(self._accounts, [("kind", 1), ("also_known_as", 1)])
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the channel id after each change made by this process."""
@@ -101,13 +91,24 @@ class AccountStore:
             self._cache[channel_id] = (time.monotonic() + CACHE_SECONDS, account)
         return account
 
-    async def known_as(self, kind: str, names: Collection[str]) -> dict[str, tuple[Account, ...]]:
-        """Name → the accounts a messenger may mean by it, as they were at most CACHE_SECONDS ago.
+    def opened(self, document: Document) -> Account:
+        """A stored account with its secrets.
+
+        Raises:
+            EnvelopeInvalid: a secret does not open: another key, or it was changed.
+        """
+        return self._seal.opened(document)
+
+    def sealed(self, account: Account, credentials: Mapping[str, str]) -> dict[str, str]:
+        """Credentials as they may be stored with this account only."""
+        return {name: self._seal.sealed(account, value, name) for name, value in credentials.items()}
+
+    async def known_as(self, kind: str, names: Collection[str]) -> KnownAs:
+        """The accounts a messenger may mean by these names, as they were at most CACHE_SECONDS ago.
 
         Args:
             kind: of the messenger.
-            names: each an `account_id`, or an `also_known_as`, which several accounts may share. One that
-                nobody has is missing in the answer.
+            names: each an `account_id`, or an `also_known_as`, which several accounts may share.
 
         Raises:
             StoreUnavailable: MongoDB does not answer.
@@ -115,23 +116,41 @@ class AccountStore:
         now = time.monotonic()
         found: dict[str, tuple[Account, ...]] = {}
         for name in names:
-            expires, accounts = self._known_as.get(name, (0.0, ()))
+            expires, accounts = self._known_as.get((kind, name), (0.0, ()))
             if now < expires:
                 found[name] = accounts
         missing = [name for name in names if name not in found]
         if not missing:
-            return found
+            return KnownAs(found)
         one_of = {"$in": missing}
         with store_reached("accounts"):
             documents = await self._accounts.find(
                 {"kind": kind, "$or": [{"account_id": one_of}, {"also_known_as": one_of}]}
             ).to_list(None)
-        opened = [self._seal.opened(document) for document in documents]
+        opened = self._opened(documents)
+        sealed = {
+            name
+            for document in documents
+            if str(document["_id"]) not in {account.channel_id for account in opened}
+            for name in (document["account_id"], *document.get("also_known_as", ()))
+        }
         for name in missing:
-            # Unknown ones are not kept: the account may be connected the next moment.
-            if meant := tuple(account for account in opened if account.is_meant_by(name)):
+            meant = tuple(account for account in opened if account.is_meant_by(name))
+            if meant:
                 found[name] = meant
-                self._known_as[name] = (time.monotonic() + CACHE_SECONDS, meant)
+            # Unknown ones are not kept: the account may be connected the next moment.
+            if meant and name not in sealed:
+                self._known_as[kind, name] = (time.monotonic() + CACHE_SECONDS, meant)
+        return KnownAs(found, frozenset(sealed.intersection(missing)))
+
+    def _opened(self, documents: Iterable[Document]) -> list[Account]:
+        """Those that open. One account's lost key must stop nobody else's work."""
+        found = []
+        for document in documents:
+            try:
+                found.append(self.opened(document))
+            except EnvelopeInvalid as exc:
+                log.critical("account_secrets_do_not_open", channel_id=str(document["_id"]), reason=str(exc))
         return found
 
     async def load(self, channel_id: str) -> Account | None:
@@ -143,26 +162,6 @@ class AccountStore:
         with store_reached("accounts"):
             document = await self._accounts.find_one({"_id": channel_id})
         return None if document is None else self._seal.opened(document)
-
-    async def watched(self, channel_id: str) -> Watched | None:
-        """The account with what its watch remembers, as it is now.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer.
-        """
-        with store_reached("accounts"):
-            document = await self._accounts.find_one({"_id": channel_id})
-        if document is None:
-            return None
-        reported = document.get("reported")
-        return Watched(
-            account=self._seal.opened(document),
-            was_active=bool(document.get("was_active")),
-            webhook_left=bool(document.get("webhook_left")),
-            is_left_alone=document["updated_at"] < self._clock() - STEP_KEPT,
-            reported=None if reported is None else Reported(reported["connected"], reported["problem"]),
-            mended_at=document.get("mended_at"),
-        )
 
     async def channel_ids(self) -> list[str]:
         """The channels of all accounts.
@@ -194,7 +193,6 @@ class AccountStore:
         """
         now = self._clock()
         seal = self._seal.sealed
-        sealed = {name: seal(account, value, name) for name, value in account.credentials.items()}
         change: Document = {
             "$set": {
                 "kind": account.kind,
@@ -202,9 +200,11 @@ class AccountStore:
                 "account_name": account.account_name,
                 "also_known_as": list(account.also_known_as),
                 "api_base": account.api_base,
-                "credentials": sealed,
+                "credentials": self.sealed(account, account.credentials),
                 "state": account.state,
                 "problem": account.problem,
+                "renewal_problem": None,
+                "renew_at": None,
                 "updated_at": now,
             },
             "$setOnInsert": {
@@ -223,7 +223,7 @@ class AccountStore:
                 await self._write(account, change)
             except DuplicateKeyError as again:
                 raise AlreadyConnected(account.channel_id) from again
-        self._changed(account.channel_id)
+        self.changed(account.channel_id)
 
     async def _write(self, account: Account, change: Document) -> None:
         with store_reached("accounts"):
@@ -253,10 +253,14 @@ class AccountStore:
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
-        change: Document = {"state": state, "problem": problem, "updated_at": self._clock()}
+        now = self._clock()
+        change: Document = {"state": state, "problem": {"$literal": problem}, "updated_at": now}
         if state == "active":
-            change |= {"was_active": True, "webhook_left": False}
-        return await self._set(channel_id, change)
+            change |= {"was_active": True, "webhook_left": False, "heard_since": _heard_since(now)}
+        with store_reached("accounts"):
+            result = await self._accounts.update_one({"_id": channel_id}, [{"$set": change}])
+        self.changed(channel_id)
+        return bool(result.matched_count)
 
     async def disable(self, channel_id: str) -> bool:
         """Switch it off. `webhook_left` stands until the messenger was told; False: no such account.
@@ -305,7 +309,7 @@ class AccountStore:
         """
         with store_reached("accounts"):
             await self._accounts.update_one({"_id": channel_id}, {"$max": {"paused_until": until}})
-        self._changed(channel_id)
+        self.changed(channel_id)
 
     # --- the webhook's secret
 
@@ -325,7 +329,7 @@ class AccountStore:
             await self._accounts.update_one(
                 {"_id": account.channel_id, "is_rotating": {"$ne": True}}, [{"$set": begun}]
             )
-        self._changed(account.channel_id)
+        self.changed(account.channel_id)
         return await self.load(account.channel_id)
 
     async def end_rotation(self, account: Account) -> None:
@@ -336,37 +340,6 @@ class AccountStore:
         """
         change: Document = {"is_rotating": False, "previous_until": self._clock() + PREVIOUS_SECRET_KEPT}
         await self._set(account.channel_id, change, only={"is_rotating": True})
-
-    # --- what the watch remembers
-
-    async def remember_report(self, channel_id: str, reported: Reported) -> None:
-        """What inbox was told.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer.
-        """
-        with store_reached("accounts"):
-            await self._accounts.update_one(
-                {"_id": channel_id},
-                {"$set": {"reported": {"connected": reported.connected, "problem": reported.problem}}},
-            )
-
-    async def may_mend(self, channel_id: str, not_since: datetime) -> bool:
-        """Take the one try to register again what somebody changed; False if it was taken after `not_since`.
-
-        Raises:
-            StoreUnavailable: MongoDB does not answer.
-        """
-        with store_reached("accounts"):
-            taken = await self._accounts.update_one(
-                {
-                    "_id": channel_id,
-                    "state": "active",
-                    "$or": [{"mended_at": None}, {"mended_at": {"$lt": not_since}}],
-                },
-                {"$set": {"mended_at": self._clock()}},
-            )
-        return bool(taken.matched_count)
 
     # --- removing
 
@@ -382,7 +355,7 @@ class AccountStore:
                 if document is not None:
                     await self.keep_farewell(document)
             await self._accounts.delete_one({"_id": account.channel_id})
-        self._changed(account.channel_id)
+        self.changed(account.channel_id)
 
     async def keep_farewell(self, document: Mapping[str, Any]) -> None:
         """Remember that the messenger must be told that an account went."""
@@ -396,18 +369,18 @@ class AccountStore:
         Raises:
             StoreUnavailable: MongoDB does not answer.
         """
-        found = []
+        waiting = []
         with store_reached("accounts"):
             await self._farewells.delete_many({"left_at": {"$lt": self._clock() - FAREWELL_KEPT}})
             for document in await self._farewells.find({}).to_list(None):
                 same = {"kind": document["kind"], "account_id": document["account_id"]}
                 there = await self._accounts.find_one(same, {"_id": 1})
                 if there is None:
-                    found.append(self._seal.opened(document))
+                    waiting.append(document)
                 elif there["_id"] != document["_id"]:
                     await self._farewells.delete_one({"_id": document["_id"]})
                 # Else it is just being removed: the farewell is written first.
-        return found
+        return self._opened(waiting)
 
     async def said_farewell(self, channel_id: str) -> None:
         """The messenger knows, or never will.
@@ -428,12 +401,12 @@ class AccountStore:
             found = await self._accounts.find(
                 {**_NEVER_ACTIVE, "updated_at": {"$lt": self._clock() - PENDING_KEPT}}
             ).to_list(None)
-        return [self._seal.opened(document) for document in found]
+        return self._opened(found)
 
     async def _set(self, channel_id: str, change: Document, only: Document | None = None) -> bool:
         with store_reached("accounts"):
             result = await self._accounts.update_one({"_id": channel_id, **(only or {})}, {"$set": change})
-        self._changed(channel_id)
+        self.changed(channel_id)
         return bool(result.matched_count)
 
     def forget(self, channel_id: str) -> None:
@@ -441,7 +414,14 @@ class AccountStore:
         self._cache.pop(channel_id, None)
         self._known_as.clear()  # which names it had or has now is not worth finding out
 
-    def _changed(self, channel_id: str) -> None:
+    def changed(self, channel_id: str) -> None:
+        """Somebody of this process wrote to it."""
         self.forget(channel_id)
         for listener in self._listeners:
             listener(channel_id)
+
+
+def _heard_since(now: datetime) -> Document:
+    """When it was switched on: what clients wrote before is not for us. Being disconnected ends nothing."""
+    was_on = {"$and": [{"$eq": ["$was_active", True]}, {"$ne": ["$state", "disabled"]}]}
+    return {"$cond": [was_on, {"$ifNull": ["$heard_since", "$created_at"]}, now]}

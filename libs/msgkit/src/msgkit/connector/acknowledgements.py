@@ -26,9 +26,8 @@ _FAILURES: tuple[type[Exception], ...] = (*PROVIDER_ERRORS, TimeoutError)
 class Acknowledgements:
     """The queue of one ingest service; each is tried once."""
 
-    def __init__(self, connector: Acknowledges, kind: str) -> None:
+    def __init__(self, connector: Acknowledges) -> None:
         self._connector = connector
-        self._kind = kind
         self._waiting: asyncio.Queue[tuple[str, Account]] = asyncio.Queue(KEPT)
 
     def put(self, tokens: Sequence[str], account: Account) -> None:
@@ -37,7 +36,7 @@ class Acknowledgements:
             try:
                 self._waiting.put_nowait((token, account))
             except asyncio.QueueFull:
-                self._count("dropped")
+                _count(account, "dropped")
 
     async def run(self) -> None:
         """Say them for ever."""
@@ -59,14 +58,15 @@ class Acknowledgements:
             try:
                 async with asyncio.timeout(SECONDS):
                     await self._connector.acknowledge(token, account)
-                self._count("ok")
+                _count(account, "ok")
             except _FAILURES as exc:
-                self._count(type(exc).__name__)
+                _count(account, type(exc).__name__)
                 log.info(
                     "not_acknowledged", channel_id=account.channel_id, reason=type(exc).__name__
                 )  # the client sees a spinner for a while; nobody has to act
             finally:
                 self._waiting.task_done()
 
-    def _count(self, outcome: str) -> None:
-        metrics.acknowledgements_total.labels(kind=self._kind, outcome=outcome).inc()
+
+def _count(account: Account, outcome: str) -> None:
+    metrics.acknowledgements_total.labels(kind=account.kind, outcome=outcome).inc()

@@ -1,9 +1,9 @@
-"""Tells everybody which messenger this service connects: at start and every 30 s."""
+"""Tells everybody which messengers this service connects: at start and every 30 s."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from msgkit.contracts import topology
 from msgkit.contracts.ids import new_id
@@ -29,18 +29,18 @@ def offering(manifest: Manifest, api_bases: Collection[str]) -> Manifest:
 
 
 class Announcer:
-    """Says the manifest on `presence`; nobody may be listening, and that is fine."""
+    """Says each manifest on `presence`; nobody may be listening, and that is fine."""
 
     def __init__(
         self,
         *,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         internal_url: str,
         instance: str,
         publisher: Publisher,
         clock: Clock = utc_now,
     ) -> None:
-        self._manifest = manifest
+        self._manifests = manifests
         self._internal_url = internal_url
         self._instance = instance
         self._publisher = publisher
@@ -50,14 +50,14 @@ class Announcer:
         """Announce for ever; often at first, when those who listen may just be starting too."""
         pause = _AGAIN_SECONDS
         while True:
-            confirmed = await self._announce()
-            pause = min(pause * 2, EVERY_SECONDS) if confirmed else _AGAIN_SECONDS
+            confirmed = [await self._announce(manifest) for manifest in self._manifests]
+            pause = min(pause * 2, EVERY_SECONDS) if all(confirmed) else _AGAIN_SECONDS
             await asyncio.sleep(pause)
 
-    async def _announce(self) -> bool:
+    async def _announce(self, manifest: Manifest) -> bool:
         event = ManifestAnnounced(
             type="manifest.announced.v1",
-            manifest=self._manifest,
+            manifest=manifest,
             internal_url=self._internal_url,
             instance=self._instance,
             at=self._clock(),

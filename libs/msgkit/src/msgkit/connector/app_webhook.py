@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope
 
 from msgkit.connector.acceptance import Acceptance, NotAccepted, Portion
-from msgkit.connector.accounts import AccountStore
+from msgkit.connector.accounts import AccountStore, KnownAs
 from msgkit.connector.contract import AppPart, ServesApp, WebhookRequest
 from msgkit.connector.door import RETRY_AFTER_SECONDS, Door, Refused, looked_up
 from msgkit.connector.errors import PayloadInvalid, SignatureInvalid
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class AppDoor(Door):
-    """`GET` and `POST /webhooks/{kind}`, and `GET /webhooks/{kind}/{channel_id}`, of one messenger."""
+    """`GET` and `POST /webhooks/{kind}`, and `GET /webhooks/{kind}/{channel_id}`, of one kind of account."""
 
     def __init__(
         self,
@@ -77,7 +77,9 @@ class AppDoor(Door):
             return self._refusal(exc)
         if account is None or account.kind != self._kind:
             return self._refusal(Refused(404, "unknown_account"))
-        return self._shaken(request, account.webhook_secrets)
+        # Where we cannot register the address, somebody types it into the dashboard of the account's own app,
+        # with a word he can know.
+        return self._shaken(request, (*account.webhook_secrets, *self._keys.verify_tokens))
 
     def _shaken(self, request: Request, tokens: Sequence[str]) -> Response:
         try:
@@ -120,17 +122,24 @@ class AppDoor(Door):
             return await self._keep(request.body, None, f"our translation failed: {type(exc).__name__}")
         if not parts:
             return "without_envelope"
-        known = await looked_up(self._accounts.known_as(self._kind, {part.known_as for part in parts}))
+        # Mostly one kind: a webhook of the messengers we know speaks of one alone.
+        kinds = {part.kind or self._kind for part in parts}
+        known = {kind: await self._known(kind, parts) for kind in kinds}
         portions = [
             Portion(replace(request, body=part.body), account)
             for part in parts
-            for account in known.get(part.known_as, ())
+            for account in known[part.kind or self._kind].accounts.get(part.known_as, ())
         ]
         outcome = await self._take_known(request, portions, parts) if portions else ""
         for part in parts:
-            if part.known_as not in known:
-                kept = await self._keep(part.body, part.known_as, "no account of ours has this id")
+            here = known[part.kind or self._kind]
+            if part.known_as not in here.accounts and part.known_as not in here.sealed:
+                kept = await self._keep(part.body, part.known_as, "no account of ours has this id", part.kind)
                 outcome = outcome or kept
+        if any(here.sealed for here in known.values()):
+            # The others have theirs, and a repeat adds nothing to it; this part comes again until the key is
+            # back. A 200 would lose it: nobody can say for sure what an account without secrets was told.
+            raise NotAccepted("secrets_unavailable")
         return outcome
 
     async def _take_known(
@@ -145,14 +154,18 @@ class AppDoor(Door):
                 self.count(f"counted_{name}")
         return outcome
 
-    async def _keep(self, body: bytes, known_as: str | None, reason: str) -> str:
+    async def _known(self, kind: str, parts: Sequence[AppPart]) -> KnownAs:
+        names = {part.known_as for part in parts if (part.kind or self._kind) == kind}
+        return await looked_up(self._accounts.known_as(kind, names))
+
+    async def _keep(self, body: bytes, known_as: str | None, reason: str, kind: str | None = None) -> str:
         """Keep what is of nobody we know; the word for the counter.
 
         Raises:
             NotAccepted: MongoDB did not confirm.
         """
         try:
-            await self._quarantine.keep_unowned(self._kind, known_as, body, reason)
+            await self._quarantine.keep_unowned(kind or self._kind, known_as, body, reason)
         except StoreUnavailable as exc:
             raise NotAccepted("store_unavailable") from exc
         return "quarantined" if known_as is None else "unknown_account"

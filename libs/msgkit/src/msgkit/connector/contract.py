@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from msgkit.contracts.events import Failure, InboundEvent, SendMessage
 from msgkit.contracts.internal_api import AccountSettings, MessageTemplate
@@ -47,6 +47,8 @@ class Account:
     """As `Identity` told: further ids of a webhook of the whole app."""
     alert: AccountAlert | None = None
     """The last word of the messenger on the account itself, since it was activated."""
+    renewal_problem: str | None = None
+    """Why the credentials could not be renewed the last time, for the administrator."""
 
     def is_meant_by(self, known_as: str) -> bool:
         """Whether a part of a webhook of the whole app is about this account."""
@@ -80,9 +82,9 @@ class ProviderReceipt:
     """
 
     conversation_id: str | None
-    """None: the messenger's ids are unique within the channel."""
-    provider_id: str
-    """One that a `Receipt` told, or not ours at all: then it has no effect."""
+    """None: the messenger's ids are unique within the channel. Needed with `up_to`."""
+    provider_id: str | None
+    """One that a `Receipt` told, or not ours at all: then it has no effect. None with `up_to` alone."""
     state: Literal[MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
     and_earlier: bool
     """What was sent in this conversation before it is in this state too."""
@@ -92,6 +94,8 @@ class ProviderReceipt:
     happened_at: datetime
     mark: str | None = None
     """What the call carried along as `send_mark`, if the messenger gives it back."""
+    up_to: datetime | None = None
+    """A watermark: whatever was sent in this conversation until then, by the messenger's clock."""
 
 
 def send_mark(message_id: str, part: int) -> str:
@@ -182,7 +186,10 @@ class Identity:
     account_id: str
     account_name: str | None
     also_known_as: tuple[str, ...] = ()
-    """Further ids under which a webhook of the whole app may name this account; others may share them."""
+    """Further ids under which the messenger may name this account; others may share them.
+
+    Accounts that share one share their registration too: what is lost for one is lost for all of them.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +199,11 @@ class ConnectionReport:
     connected: bool
     problem: str | None
     pending_updates: int | None
+    is_dropped: bool = False
+    """Not connected because nothing of ours is registered any more, and nobody else's is in its place.
+
+    That is mended every time. What somebody else took over is mended at most once an hour.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +223,11 @@ class AppPart:
     known_as: str
     """The `account_id` of one account, or an `also_known_as` of all accounts that share it."""
     body: bytes
+    kind: str | None = None
+    """Of that account, if the messenger says it; None: the kind whose address it came to.
+
+    So one address serves the whole app where its owner gave the same one for everything.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +340,75 @@ class SignalsChats(Protocol):
 
     async def show_typing(self, address: str, provider_id: str, account: Account) -> None:
         """Somebody types an answer; `provider_id` is the client's last message. Raises the errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a client calls himself at the messenger; None: it does not tell."""
+
+    name: str | None
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A page of what was said while we could not hear it."""
+
+    bodies: tuple[bytes, ...]
+    """As webhooks that `parse` understands, in order within each conversation."""
+    cursor: str | None
+    """Where to go on; None: that was all."""
+
+
+@runtime_checkable
+class HasKinds(Protocol):
+    """A connector of several kinds of account, e.g. two messengers of one company; `account.kind` tells."""
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """One for each kind, all of one service; `manifest` is the first."""
+
+
+@runtime_checkable
+class HearsItself(Protocol):
+    """A connector whose messenger tells us of our own messages too, as if typed elsewhere.
+
+    A `MessageEchoed` whose `provider_id` is that of a send of ours is dropped by the kit; while a call to
+    that client is under way, it waits for the call's end.
+    """
+
+    @property
+    def echo_wait_s(self) -> float:
+        """How long an echo waits for a call under way, at most."""
+
+
+@runtime_checkable
+class HasProfiles(Protocol):
+    """A connector whose webhooks do not say who writes, and whose messenger can be asked."""
+
+    async def profile(self, contact_key: str, account: Account) -> Profile | None:
+        """Who that is; None: the messenger will not say. Raises the errors of `errors.py`."""
+
+
+@runtime_checkable
+class RecallsMissed(Protocol):
+    """A connector that can read again what was said while the messenger did not tell us."""
+
+    async def recall(self, since: datetime, cursor: str | None, account: Account) -> Recalled:
+        """One page of everything said since. Raises the errors of `errors.py`."""
+
+
+@runtime_checkable
+class RenewsCredentials(Protocol):
+    """A connector whose credentials end by themselves and can be exchanged for new ones before."""
+
+    async def renew(self, account: Account) -> Mapping[str, str] | None:
+        """The credentials to use from now on; None: nothing to do yet. Raises the errors of `errors.py`."""
+
+
+def manifests_of(connector: Connector[Any]) -> tuple[Manifest, ...]:
+    """What the connector serves, one for each kind of account."""
+    return connector.manifests if isinstance(connector, HasKinds) else (connector.manifest,)
 
 
 @runtime_checkable

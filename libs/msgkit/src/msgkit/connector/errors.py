@@ -50,12 +50,20 @@ class RecipientUnreachable(Exception):
 
 
 class MessageRejected(Exception):
-    """The messenger will never take this message: final, with a reason for the operator."""
+    """The messenger will never take this message: final, with a reason for the operator.
 
-    def __init__(self, code: FailureCode, text: str) -> None:
+    Args:
+        code: what kind of reason it is.
+        text: the reason and what to do, in Ukrainian.
+        is_human_agent_refused: it was refused because nobody granted the business late answers of people:
+            the channel's setting `human_agent` is put off and its administrators are told.
+    """
+
+    def __init__(self, code: FailureCode, text: str, *, is_human_agent_refused: bool = False) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.is_human_agent_refused = is_human_agent_refused
 
 
 class CredentialsInvalid(Exception):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
@@ -15,20 +13,43 @@ from msgkit.connector.acceptance import Acceptance
 from msgkit.connector.account_alerts import AccountAlerts
 from msgkit.connector.account_api import account_routes
 from msgkit.connector.account_desk import AccountDesk
+from msgkit.connector.account_watch import AccountWatch
 from msgkit.connector.accounts import AccountStore
 from msgkit.connector.acknowledgements import Acknowledgements
 from msgkit.connector.announcements import Announcer, offering
 from msgkit.connector.app_webhook import AppDoor
-from msgkit.connector.contract import Acknowledges, Connector, Polls, ResolvesUnknown, ServesApp, SignalsChats
+from msgkit.connector.contract import (
+    Acknowledges,
+    Connector,
+    HasProfiles,
+    HearsItself,
+    Polls,
+    RecallsMissed,
+    RenewsCredentials,
+    ResolvesUnknown,
+    ServesApp,
+    SignalsChats,
+    manifests_of,
+)
+from msgkit.connector.echo_store import EchoStore
+from msgkit.connector.echoes import Echoes
+from msgkit.connector.gap_filler import GapFiller
+from msgkit.connector.gap_store import GapStore
+from msgkit.connector.gaps import Gaps
 from msgkit.connector.health_watch import HealthWatch
+from msgkit.connector.ingest_life import Life, Part, broker_answers
+from msgkit.connector.late_answers import LateAnswers
 from msgkit.connector.media_jobs import MediaJobs
 from msgkit.connector.media_store import MediaStore
 from msgkit.connector.people import People
 from msgkit.connector.polling import Poller
+from msgkit.connector.profile_store import ProfileStore
+from msgkit.connector.profiles import Profiles
 from msgkit.connector.public_media import public_addresses, public_media_route
 from msgkit.connector.quarantine import Quarantine
 from msgkit.connector.receipts import Receipts
 from msgkit.connector.receiving import PollStore, Receiving
+from msgkit.connector.renewals import Renewals, RenewalStore
 from msgkit.connector.send_attempts import Attempts
 from msgkit.connector.send_intake import SendIntake
 from msgkit.connector.send_loop import SendLoop
@@ -40,36 +61,17 @@ from msgkit.connector.spool import Spool
 from msgkit.connector.webhook import PublicApp, WebhookDoor
 from msgkit.contracts import topology
 from msgkit.runtime import bus
-from msgkit.runtime.bus import AMQP_ERRORS, Publisher, PublishUnknown
+from msgkit.runtime.bus import Publisher
 from msgkit.runtime.health import Health
 from msgkit.runtime.leases import Leases
-from msgkit.runtime.logs import get_logger
 from msgkit.runtime.media import MediaInspector, Workspace
 from msgkit.runtime.membership import Membership
 from msgkit.runtime.mongo import Mongo
 from msgkit.runtime.objects import ObjectStore
 from msgkit.runtime.partition_reader import Delivery, PartitionReader
 from msgkit.runtime.problems import install_problem_handlers
-from msgkit.runtime.service import Background, Service
+from msgkit.runtime.service import Service
 from msgkit.runtime.tokens import ServiceTokens
-
-log = get_logger(__name__)
-
-_BROKER_AWAY: tuple[type[Exception], ...] = (*AMQP_ERRORS, PublishUnknown)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Something that runs for ever beside HTTP, and how it finishes what it has in hand."""
-
-    name: str
-    run: Callable[[], Coroutine[Any, Any, None]]
-    drain: Callable[[], Coroutine[Any, Any, None]] | None = None
-
-
-class _Store(Protocol):
-    async def prepare(self) -> None:
-        """Make indexes or folders."""
 
 
 def build_ingest(  # noqa: PLR0915 - the one place where everything is made
@@ -93,8 +95,9 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         app: for a connector that is `ServesApp`: the keys of the messenger's app, see `AppSettings`. Without
             any, only accounts with an app of their own can be connected.
     """
-    manifest = connector.manifest
-    name = manifest.service
+    manifests = manifests_of(connector)
+    kinds = tuple(each.kind for each in manifests)
+    name = manifests[0].service
     rabbitmq_url = settings.rabbitmq_url.get_secret_value()
     mongo = Mongo(settings.mongo_url.get_secret_value(), settings.database_name(name))
     publisher = Publisher(rabbitmq_url, name)
@@ -104,15 +107,19 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
     accounts = AccountStore(mongo.database, settings.credential_keys.keyring())
     alerts = AccountAlerts(mongo.database, accounts)
     quarantine = Quarantine(mongo.database, name)
-    queues = (*topology.sends_queues(name, (manifest.kind,)), *topology.inbound_queues())
+    queues = (*topology.sends_queues(name, kinds), *topology.inbound_queues())
     declare = partial(bus.declare, rabbitmq_url, queues)
-    receipts = Receipts(mongo.database, manifest.kind) if manifest.abilities.receipts else None
+    receipts = (
+        Receipts(mongo.database, keeps_times=isinstance(connector, HearsItself))
+        if any(each.abilities.receipts for each in manifests)
+        else None
+    )
     people = People(mongo.database) if has_people else None
     drainer = Publisher(rabbitmq_url, f"{name} spool")
     spool = (
         Spool(
             mongo.database,
-            kind=manifest.kind,
+            kinds=kinds,
             publisher=publisher,
             drainer=drainer,
             membership=membership,
@@ -124,12 +131,11 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
     )
     sends = SendStore(mongo.database)
     intake = SendIntake(mongo.database, sends)
-    acknowledgements = (
-        Acknowledgements(connector, manifest.kind) if isinstance(connector, Acknowledges) else None
-    )
+    acknowledgements = Acknowledgements(connector) if isinstance(connector, Acknowledges) else None
     objects = ObjectStore(settings.objects_url)
     media = MediaJobs(
         connector=connector,
+        manifests=manifests,
         accounts=accounts,
         store=MediaStore(mongo.database),
         objects=objects,
@@ -138,29 +144,74 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         # Behind the spool: inbox can do nothing with the report of a message that still waits there.
         publisher=report_publisher if spool is None else spool,
     )
+    road = publisher if spool is None else spool
+    echoes = (
+        Echoes(
+            EchoStore(mongo.database),
+            wait_s=connector.echo_wait_s,
+            road=road,
+            media=media,
+            membership=membership,
+        )
+        if isinstance(connector, HearsItself)
+        else None
+    )
+    profile_store = ProfileStore(mongo.database)
+    profiles = (
+        Profiles(
+            connector=connector,
+            store=profile_store,
+            accounts=accounts,
+            # As reports of files: a name must not pass the message that made the dialogue.
+            publisher=report_publisher if spool is None else spool,
+            membership=membership,
+        )
+        if isinstance(connector, HasProfiles)
+        else None
+    )
     acceptance = Acceptance(
         connector=connector,
-        road=publisher if spool is None else spool,
+        road=road,
         quarantine=quarantine,
         acknowledgements=acknowledgements,
         media=media,
         alerts=alerts,
         receipts=receipts,
         people=people,
+        echoes=echoes,
+        profiles=profiles,
     )
-    door = WebhookDoor(connector=connector, accounts=accounts, acceptance=acceptance)
-    app_door = (
+    watches = AccountWatch(mongo.database, accounts)
+    gap_store = GapStore(mongo.database)
+    gaps = Gaps(gap_store, watches) if isinstance(connector, RecallsMissed) else None
+    filler = (
+        GapFiller(
+            connector=connector,
+            gaps=gaps,
+            store=gap_store,
+            accounts=accounts,
+            acceptance=acceptance,
+            membership=membership,
+        )
+        if isinstance(connector, RecallsMissed) and gaps is not None
+        else None
+    )
+    doors = [
+        WebhookDoor(connector=connector, kind=kind, accounts=accounts, acceptance=acceptance)
+        for kind in kinds
+    ]
+    app_doors = [
         AppDoor(
             connector=connector,
-            kind=manifest.kind,
+            kind=kind,
             keys=app or AppKeys(),
             accounts=accounts,
             acceptance=acceptance,
             quarantine=quarantine,
         )
+        for kind in kinds
         if isinstance(connector, ServesApp)
-        else None
-    )
+    ]
     polls = PollStore(mongo.database)
     receiving = Receiving(
         connector=connector, polls=polls, public_url=settings.public_url, choice=settings.receive
@@ -174,6 +225,7 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         receiving=receiving,
         alerts=alerts,
         app=app,
+        gaps=gaps,
     )
     reports = SendReports(sends=sends, publisher=report_publisher, membership=membership, receipts=receipts)
     doubt_for = (
@@ -186,11 +238,15 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         accounts=accounts,
         sends=sends,
         reports=reports,
+        late_answers=LateAnswers(
+            mongo.database, accounts=accounts, alerts=alerts, publisher=report_publisher
+        ),
         people=people,
+        echoes=echoes,
         doubt_for=doubt_for,
     )
     loop = SendLoop(
-        manifest=manifest,
+        manifests=manifests,
         accounts=accounts,
         sends=sends,
         attempts=attempts,
@@ -216,39 +272,64 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
         quarantine=quarantine.keep_delivery,
         attempts=mongo.database["attempts"],
     )
+    memories = [
+        memory
+        for memory in (
+            people,
+            profile_store if profiles is not None else None,
+            gap_store if gaps is not None else None,
+        )
+        if memory is not None
+    ]
     watch = HealthWatch(
         desk=desk,
         accounts=accounts,
+        watch=watches,
         alerts=alerts,
         publisher=report_publisher,
         membership=membership,
-        people=people,
+        memories=memories,
+        gaps=gaps,
+        filler=filler,
         every_s=settings.health_every_s,
     )
     announcer = Announcer(
-        manifest=offering(manifest, settings.api_bases),
+        manifests=[offering(each, settings.api_bases) for each in manifests],
         internal_url=settings.internal_url,
         instance=settings.instance,
         publisher=report_publisher,
     )
-    parts: list[_Part] = [
-        _Part("membership", membership.run),
-        _Part("orders", reader.run, reader.drain),
-        _Part("sends", loop.run, loop.drain),
-        _Part("media", media.run, media.drain),
-        _Part("announcements", announcer.run),
-        _Part("health", watch.run),
+    parts: list[Part] = [
+        Part("membership", membership.run),
+        Part("orders", reader.run, reader.drain),
+        Part("sends", loop.run, loop.drain),
+        Part("media", media.run, media.drain),
+        Part("announcements", announcer.run),
+        Part("health", watch.run),
     ]
     if spool is not None:
-        parts.append(_Part("spool", spool.run, spool.drain))
+        parts.append(Part("spool", spool.run, spool.drain))
     if signals is not None:
-        parts.append(_Part("signals", signals.run, signals.drain))
+        parts.append(Part("signals", signals.run, signals.drain))
+    if echoes is not None:
+        parts.append(Part("echoes", echoes.run, echoes.drain))
     if acknowledgements is not None:
-        parts.append(_Part("acknowledgements", acknowledgements.run, acknowledgements.drain))
+        parts.append(Part("acknowledgements", acknowledgements.run, acknowledgements.drain))
+    if filler is not None:
+        parts.append(Part("gaps", filler.run, filler.drain))
+    if profiles is not None:
+        parts.append(Part("profiles", profiles.run, profiles.drain))
+    if isinstance(connector, RenewsCredentials):
+        renewals = Renewals(
+            connector=connector,
+            store=RenewalStore(mongo.database, accounts),
+            accounts=accounts,
+            membership=membership,
+        )
+        parts.append(Part("renewals", renewals.run, renewals.drain))
     if isinstance(connector, Polls):
         poller = Poller(
             connector=connector,
-            kind=manifest.kind,
             accounts=accounts,
             acceptance=acceptance,
             receiving=receiving,
@@ -256,13 +337,13 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
             membership=membership,
             leases=Leases(mongo.database, settings.instance),
         )
-        parts.append(_Part("polling", poller.run, poller.drain))
-    life = _Life(
+        parts.append(Part("polling", poller.run, poller.drain))
+    life = Life(
         declare=declare,
         mongo=mongo,
         stores=[
             store
-            for store in (accounts, quarantine, sends, media, receipts, people, spool)
+            for store in (accounts, quarantine, sends, media, receipts, spool, echoes, *memories)
             if store is not None
         ],
         publishers=(publisher, report_publisher, drainer),
@@ -273,8 +354,8 @@ def build_ingest(  # noqa: PLR0915 - the one place where everything is made
     )
     health = Health()
     health.add("mongodb", mongo.ping)
-    health.add("rabbitmq", partial(_answers, publisher), is_needed=spool is None)
-    public = PublicApp(door, name, app_door)
+    health.add("rabbitmq", partial(broker_answers, publisher), is_needed=spool is None)
+    public = PublicApp(doors, name, app_doors)
     public.router.routes.append(public_media_route(public_addresses(settings), objects))
     install_problem_handlers(public)
     tokens = ServiceTokens(name, settings.service_key.get_secret_value(), settings.service_public_keys)
@@ -299,83 +380,19 @@ def _signals(
     """What shows clients that we read and type; None for a messenger without such."""
     if not isinstance(connector, SignalsChats):
         return None
-    manifest = connector.manifest
-    broker = (
-        bus.faststream_broker(settings.rabbitmq_url.get_secret_value()) if manifest.abilities.typing else None
-    )
+    manifests = manifests_of(connector)
+    has_typing = any(each.abilities.typing for each in manifests)
+    broker = bus.faststream_broker(settings.rabbitmq_url.get_secret_value()) if has_typing else None
     signals = Signals(
         connector=connector,
-        kind=manifest.kind,
         accounts=accounts,
         membership=membership,
         people=people,
         broker=broker,
     )
     if broker is not None:
-        listen_to_typing(broker, signals, manifest.service, settings.instance)
+        listen_to_typing(broker, signals, manifests[0].service, settings.instance)
     return signals
-
-
-class _Life:
-    """The order in which an ingest service starts, finishes and ends."""
-
-    def __init__(
-        self,
-        *,
-        declare: Callable[[], Coroutine[Any, Any, None]],
-        mongo: Mongo,
-        stores: Sequence[_Store],
-        publishers: Sequence[Publisher],
-        spool: Spool | None,
-        membership: Membership,
-        connector: Connector[Any],
-        parts: Sequence[_Part],
-    ) -> None:
-        self._declare = declare
-        self._mongo = mongo
-        self._stores = stores
-        self._publishers = publishers
-        self._spool = spool
-        self._membership = membership
-        self._connector = connector
-        self._parts = parts
-        self._background = Background()
-
-    async def start(self) -> None:
-        await self._mongo.require_replica_set()
-        for store in self._stores:
-            await store.prepare()
-        await self._reach_broker()
-        await self._membership.join()
-        for part in self._parts:
-            self._background.spawn(part.name, part.run())
-
-    async def _reach_broker(self) -> None:
-        """With a spool webhooks can be taken without it; the rest follows when it is there."""
-        try:
-            await self._declare()
-            await self._publishers[0].connect()
-        except _BROKER_AWAY as exc:
-            if self._spool is None:
-                raise
-            log.warning("started_without_rabbitmq", reason=type(exc).__name__, fix="make status")
-        else:
-            if self._spool is not None:
-                self._spool.broker_is_there()
-
-    async def drain(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for part in self._parts:
-                if part.drain is not None:
-                    tasks.create_task(part.drain())
-        await self._membership.leave()
-
-    async def stop(self) -> None:
-        await self._background.cancel_all()
-        await self._connector.aclose()
-        for publisher in self._publishers:
-            await publisher.close()
-        self._mongo.close()
 
 
 def _internal_app(name: str, routes: APIRouter) -> FastAPI:
@@ -383,11 +400,3 @@ def _internal_app(name: str, routes: APIRouter) -> FastAPI:
     app.include_router(routes)
     install_problem_handlers(app)
     return app
-
-
-async def _answers(publisher: Publisher) -> bool:
-    try:
-        await publisher.connect()
-    except PublishUnknown:
-        return False
-    return publisher.connected

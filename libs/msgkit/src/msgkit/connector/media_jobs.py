@@ -101,9 +101,6 @@ PATIENCE = Patience()
 class OpensMedia(Protocol):
     """The part of a connector we need."""
 
-    @property
-    def manifest(self) -> Manifest: ...
-
     def open_media(self, ref: str, account: Account) -> AbstractAsyncContextManager[MediaStream]:
         """As `Connector.open_media`."""
 
@@ -155,6 +152,7 @@ class MediaJobs:
         self,
         *,
         connector: OpensMedia,
+        manifests: Sequence[Manifest],
         accounts: AccountStore,
         store: MediaStore,
         objects: ObjectStore,
@@ -165,9 +163,10 @@ class MediaJobs:
         clock: Clock = utc_now,
     ) -> None:
         self._connector = connector
-        self._kind = connector.manifest.kind
-        limit = connector.manifest.limits.get("file_in")
-        self._max_bytes = FILE_MAX_BYTES if limit is None else limit.value
+        limits = {each.kind: each.limits.get("file_in") for each in manifests}
+        self._max_bytes = {
+            kind: FILE_MAX_BYTES if limit is None else limit.value for kind, limit in limits.items()
+        }
         self._accounts = accounts
         self._store = store
         self._objects = objects
@@ -258,7 +257,7 @@ class MediaJobs:
                 "media job",
                 kind=SpanKind.CONSUMER,
                 parent=job.traceparent,
-                attributes={"kind": self._kind, "attempt": job.attempts},
+                attributes={"kind": job.channel_kind, "attempt": job.attempts},
             ):
                 await self._attempt(job, owner)
         except (StoreUnavailable, PublishUnknown, PublishUnroutable) as exc:
@@ -284,9 +283,9 @@ class MediaJobs:
         await self._publisher.publish(_outgoing(settled))
         await self._store.finish(job, owner)
         outcome = "stored" if settled.stored is not None else str(settled.reason)
-        metrics.media_files_total.labels(kind=self._kind, outcome=outcome).inc()
+        metrics.media_files_total.labels(kind=job.channel_kind, outcome=outcome).inc()
         took = (self._clock() - job.created_at).total_seconds()
-        metrics.media_seconds.labels(kind=self._kind).observe(max(0.0, took))
+        metrics.media_seconds.labels(kind=job.channel_kind).observe(max(0.0, took))
         log.info("media_settled", attachment_id=job.attachment_id, outcome=outcome, attempts=job.attempts)
 
     async def _decided(self, job: MediaJob, owner: str) -> MediaSettled | None:
@@ -366,14 +365,15 @@ class MediaJobs:
 
     async def _download(self, job: MediaJob, account: Account, path: Path) -> str | None:
         """Write the file to `path`; returns its name."""
+        max_bytes = self._max_bytes.get(account.kind, FILE_MAX_BYTES)
         try:
             async with (
                 asyncio.timeout(self._patience.transfer_s),
                 self._connector.open_media(job.ref, account) as stream,
             ):
-                if (stream.size_bytes or 0) > self._max_bytes:
-                    raise FileTooBig(self._max_bytes)  # noqa: TRY301 - the same end as one that lied
-                await write_stream(stream.chunks, path, max_bytes=self._max_bytes)
+                if (stream.size_bytes or 0) > max_bytes:
+                    raise FileTooBig(max_bytes)  # noqa: TRY301 - the same end as one that lied
+                await write_stream(stream.chunks, path, max_bytes=max_bytes)
                 return job.name or stream.name
         except FileTooBig as exc:
             raise _Lost("too_big") from exc

@@ -15,7 +15,14 @@ from msgkit.connector.reach import store_reached
 from msgkit.contracts.events import InboundEvent, MediaSettled, MessageEchoed, MessageEdited, MessageReceived
 from msgkit.contracts.ids import attachment_id, inbound_message_id
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.mongo import BulkWriteError, Database, Document, ReturnDocument, StoreUnavailable
+from msgkit.runtime.mongo import (
+    BulkWriteError,
+    Database,
+    Document,
+    ReturnDocument,
+    StoreUnavailable,
+    keep_index,
+)
 from msgkit.runtime.telemetry import current_traceparent
 
 LEASE_SECONDS = 30.0
@@ -60,10 +67,8 @@ class MediaStore:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("media_jobs"):
-            await self._jobs.create_index(
-                [("open", 1), ("due_at", 1)], partialFilterExpression={"open": True}
-            )
-            await self._jobs.create_index("expires_at", expireAfterSeconds=0)
+            await keep_index(self._jobs, [("open", 1), ("due_at", 1)], partialFilterExpression={"open": True})
+            await keep_index(self._jobs, "expires_at", expireAfterSeconds=0)
 
     async def add(self, events: Sequence[InboundEvent]) -> None:
         """One job per file of these events, once each.

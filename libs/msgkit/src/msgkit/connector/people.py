@@ -38,6 +38,7 @@ from msgkit.runtime.mongo import (
     Document,
     StoreUnavailable,
     UpdateOne,
+    keep_index,
     loosely,
 )
 
@@ -90,8 +91,8 @@ class People:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("aliases"):
-            await self._aliases.create_index([("channel_id", 1), ("alias", 1)], unique=True)
-            await self._contacts.create_index("channel_id")
+            await keep_index(self._aliases, [("channel_id", 1), ("alias", 1)], unique=True)
+            await keep_index(self._contacts, "channel_id")
 
     async def settle(self, account: Account, parsed: Parsed) -> Parsed:
         """Decide which contacts these people are; returns the same with the events in their conversations.

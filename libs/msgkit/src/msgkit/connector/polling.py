@@ -84,7 +84,6 @@ class Poller:
         self,
         *,
         connector: Polls,
-        kind: str,
         accounts: AccountStore,
         acceptance: Acceptance,
         receiving: Receiving,
@@ -94,7 +93,6 @@ class Poller:
         clock: Clock = utc_now,
     ) -> None:
         self._connector = connector
-        self._kind = kind
         self._accounts = accounts
         self._acceptance = acceptance
         self._receiving = receiving
@@ -190,9 +188,9 @@ class Poller:
             return False
         for body in polled.updates:
             request = WebhookRequest({}, body, new_id(), self._clock())
-            with span("polled_update", kind=SpanKind.CONSUMER, attributes={"kind": self._kind}):
+            with span("polled_update", kind=SpanKind.CONSUMER, attributes={"kind": account.kind}):
                 _, outcome = await self._acceptance.take(request, account)
-            metrics.polled_updates_total.labels(kind=self._kind, outcome=outcome).inc()
+            metrics.polled_updates_total.labels(kind=account.kind, outcome=outcome).inc()
         if is_whole:
             # A short one proves little: of two programs that end each other's polls both see many succeed.
             tenure.failures = 0

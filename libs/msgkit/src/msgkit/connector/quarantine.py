@@ -10,7 +10,7 @@ from msgkit.runtime import metrics
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
-from msgkit.runtime.mongo import Database
+from msgkit.runtime.mongo import Database, keep_index
 from msgkit.runtime.partition_reader import Delivery
 
 log = get_logger(__name__)
@@ -34,8 +34,8 @@ class Quarantine:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("quarantine"):
-            await self._kept.create_index([("tenant_id", 1), ("at", -1)])
-            await self._kept.create_index([("source", 1), ("known_as", 1)])
+            await keep_index(self._kept, [("tenant_id", 1), ("at", -1)])
+            await keep_index(self._kept, [("source", 1), ("known_as", 1)])
 
     async def keep_webhook(self, account: Account, body: bytes, reason: str) -> None:
         """Keep a webhook once, however often the messenger repeats it.

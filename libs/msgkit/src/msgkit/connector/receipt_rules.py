@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from msgkit.connector.contract import ProviderReceipt
@@ -75,7 +76,7 @@ def risen(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | None:
         send: the document of the send.
         receipt: of one of its `provider_ids`.
     """
-    if receipt.state is MessageState.SENT:
+    if receipt.state is MessageState.SENT or receipt.provider_id is None:
         return None  # an id is known because the messenger took its part
     ids: list[str] = send["provider_ids"]
     until = ids.index(receipt.provider_id)
@@ -91,6 +92,36 @@ def wholly_risen(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | No
     rise = _rise(send, send["provider_ids"], receipt)
     marks = list(send.get("marks", [])) if rise is None else rise.marks
     return Rise(marks, receipt.state, mark)  # the messenger may have told no id at all
+
+
+def risen_until(send: Mapping[str, Any], receipt: ProviderReceipt) -> Rise | None:
+    """What a watermark changes in a send the messenger took; None: nothing.
+
+    It is about the parts that were said until then; of a message with some later ones only those rise.
+
+    Args:
+        send: the document of the send.
+        receipt: with `up_to`.
+    """
+    if receipt.up_to is None:
+        return None
+    moments = said_at(send)
+    reached = next((part for part, at in enumerate(moments) if at > receipt.up_to), len(moments))
+    if reached == len(moments):
+        return wholly_risen(send, receipt)
+    ids: list[str] = send["provider_ids"]
+    # With more ids than parts, or fewer, nobody knows which are whose: then it waits for the whole.
+    return _rise(send, ids[:reached], receipt) if reached and len(ids) == len(moments) else None
+
+
+def said_at(send: Mapping[str, Any]) -> list[datetime]:
+    """When each part of a send was said: as the messenger told, else when our last call for it began."""
+    told: Mapping[str, datetime] = send.get("told", {})
+    began: dict[int, datetime] = {attempt["part"]: attempt["at"] for attempt in send.get("attempts", ())}
+    return [
+        told.get(str(part)) or began.get(part) or send["accepted_at"]
+        for part in range(max(1, send.get("parts", 1)))
+    ]
 
 
 def _rise(send: Mapping[str, Any], touched: Sequence[str], receipt: ProviderReceipt) -> Rise | None:

@@ -25,16 +25,15 @@ from msgkit.connector.receipt_rules import (
     states_below,
     wholly_risen,
 )
-from msgkit.connector.send_documents import report_fields, report_message
+from msgkit.connector.receipt_writer import ReceiptWriter, Report
+from msgkit.connector.watermarks import Watermarks, watermarks_of
 from msgkit.contracts.events import DeliveryReported, Failure
 from msgkit.contracts.ids import derived_id
 from msgkit.contracts.words import MessageState
 from msgkit.runtime import metrics
-from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
-from msgkit.runtime.mongo import Database, Document, StoreUnavailable
-from msgkit.runtime.telemetry import current_traceparent
+from msgkit.runtime.mongo import Database, Document, StoreUnavailable, keep_index
 
 log = get_logger(__name__)
 
@@ -47,9 +46,6 @@ AT_ONCE = 16
 
 ReceiptState = Literal[MessageState.DELIVERED, MessageState.READ, MessageState.FAILED]
 
-Report = tuple[str, Outgoing]
-"""A message id of ours and the report of it."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -57,17 +53,24 @@ class _Place:
 
     tenant_id: str
     channel_id: str
+    kind: str
 
 
 class Receipts:
     """Receipts of one ingest service: the collection `parked_statuses`, and the states in `sends`."""
 
-    def __init__(self, database: Database, kind: str, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock = utc_now, *, keeps_times: bool = False) -> None:
+        """
+        Args:
+            keeps_times: the messenger's own time of our messages, as receipts with our mark tell it, is
+                remembered: its watermarks are compared with that.
+        """
         self._sends = database["sends"]
         self._parked = database["parked_statuses"]
-        self._kind = kind
         self._clock = clock
-        self._listener: Callable[[Sequence[Report]], None] | None = None
+        self._keeps_times = keeps_times
+        self._writer = ReceiptWriter(database, clock)
+        self._watermarks = Watermarks(database, self._writer, clock)
         self._understood: Callable[[str, str], None] | None = None
 
     async def prepare(self) -> None:
@@ -77,18 +80,19 @@ class Receipts:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("sends"):
-            await self._sends.create_index([("conversation_id", 1), ("provider_ids", 1)])
-            await self._sends.create_index([("channel_id", 1), ("provider_ids", 1)])
-            await self._sends.create_index([("conversation_id", 1), ("state", 1), ("out_seq", 1)])
-            await self._parked.create_index("expires_at", expireAfterSeconds=0)
-            await self._parked.create_index([("channel_id", 1), ("provider_id", 1)])
-            await self._parked.create_index(
-                "message_id", partialFilterExpression={"message_id": {"$exists": True}}
+            await keep_index(self._sends, [("conversation_id", 1), ("provider_ids", 1)])
+            await keep_index(self._sends, [("channel_id", 1), ("provider_ids", 1)])
+            await keep_index(self._sends, [("conversation_id", 1), ("state", 1), ("out_seq", 1)])
+            await keep_index(self._parked, "expires_at", expireAfterSeconds=0)
+            await keep_index(self._parked, [("channel_id", 1), ("provider_id", 1)])
+            await keep_index(
+                self._parked, "message_id", partialFilterExpression={"message_id": {"$exists": True}}
             )
+        await self._watermarks.prepare()
 
     def on_report(self, listener: Callable[[Sequence[Report]], None]) -> None:
         """Give `listener` each new report, which is written down already, to be published now."""
-        self._listener = listener
+        self._writer.on_report(listener)
 
     def on_understood(self, listener: Callable[[str, str], None]) -> None:
         """Call `listener` with (channel id, conversation id) when the mark of an open send came back."""
@@ -100,7 +104,7 @@ class Receipts:
         Raises:
             StoreUnavailable: not confirmed; the messenger must repeat.
         """
-        place = _Place(account.tenant_id, account.channel_id)
+        place = _Place(account.tenant_id, account.channel_id, account.kind)
         failed: list[StoreUnavailable] = []
         at_once = asyncio.Semaphore(AT_ONCE)
 
@@ -128,10 +132,12 @@ class Receipts:
             StoreUnavailable: MongoDB does not answer; call it again.
         """
         marked = {message_id for message_id, _ in reports}
+        conversations: set[str] = set()
         ids: dict[str, set[str]] = {}
         told: set[tuple[str | None, str]] = set()
         for _, outgoing in reports:
             report = DeliveryReported.model_validate_json(outgoing.body)
+            conversations.add(report.conversation_id)
             ids.setdefault(report.channel_id, set()).update(report.provider_ids)
             told.update(
                 (scope, one) for scope in (report.conversation_id, None) for one in report.provider_ids
@@ -141,43 +147,52 @@ class Receipts:
             {"channel_id": channel_id, "provider_id": {"$in": sorted(of_channel)}}
             for channel_id, of_channel in ids.items()
         ]
-        any_of.append({"message_id": {"$in": sorted(marked)}})
+        any_of += [{"message_id": {"$in": sorted(marked)}}, watermarks_of(conversations)]
         with store_reached("parked_statuses"):
             found = await self._parked.find({"$or": any_of}).sort("happened_at", 1).to_list(None)
         for document in found:
+            if "up_to" in document:
+                continue
             # Where messages are numbered within a dialogue others have the same number.
             is_told = (document["conversation_id"], document["provider_id"]) in told
             if not is_told and document.get("message_id") not in marked:
                 continue
-            place = _Place(document.get("tenant_id", ""), document["channel_id"])
+            place = _Place(document.get("tenant_id", ""), document["channel_id"], document.get("kind", ""))
             if await self._placed(place, _receipt(document)):
                 await self._forget(document["_id"])
-                self._count(document["state"], "placed_later")
+                self._count(place, document["state"], "placed_later")
+        await self._watermarks.work_again(document for document in found if "up_to" in document)
 
     async def _take(self, place: _Place, receipt: ProviderReceipt) -> None:
+        if receipt.up_to is not None:
+            await self._watermarks.take(place.channel_id, receipt)
+            self._count(place, receipt.state, "watermark")
+        if receipt.provider_id is None:
+            return
         if await self._placed(place, receipt):
-            self._count(receipt.state, "placed")
+            self._count(place, receipt.state, "placed")
             return
         if receipt.state is MessageState.SENT:
             # Nothing waits for it: an open send has written its mark down, and any other is not ours.
-            self._count(receipt.state, "noted")
+            self._count(place, receipt.state, "noted")
             return
-        parked_id = await self._park(place, receipt)
+        parked_id = await self._park(place, receipt.provider_id, receipt)
         # It may have ended between the look and the parking.
         if await self._placed(place, receipt):
             await self._forget(parked_id)
-            self._count(receipt.state, "placed")
+            self._count(place, receipt.state, "placed")
         else:
-            self._count(receipt.state, "parked")
+            self._count(place, receipt.state, "parked")
 
-    async def _park(self, place: _Place, receipt: ProviderReceipt) -> str:
+    async def _park(self, place: _Place, provider_id: str, receipt: ProviderReceipt) -> str:
         now = self._clock()
         failure = receipt.failure
         fields: Document = {
             "tenant_id": place.tenant_id,
             "channel_id": place.channel_id,
+            "kind": place.kind,
             "conversation_id": receipt.conversation_id,
-            "provider_id": receipt.provider_id,
+            "provider_id": provider_id,
             "state": receipt.state.value,
             "and_earlier": receipt.and_earlier,
             "failure": None if failure is None else failure.model_dump(mode="json"),
@@ -189,9 +204,7 @@ class Receipts:
         named = read_mark(receipt.mark)
         if named is not None:
             fields |= {"mark": receipt.mark, "message_id": named[0]}
-        parked_id = _parked_id(
-            receipt.conversation_id or place.channel_id, receipt.provider_id, receipt.state
-        )
+        parked_id = _parked_id(receipt.conversation_id or place.channel_id, provider_id, receipt.state)
         with store_reached("parked_statuses"):
             await self._parked.update_one({"_id": parked_id}, {"$setOnInsert": fields}, upsert=True)
         return parked_id
@@ -217,8 +230,10 @@ class Receipts:
                 if await self._adopted(place, receipt):
                     continue
                 return False
-            if await self._raised(send, risen(send, receipt), receipt):
+            if await self._writer.raised(send, risen(send, receipt), receipt):
                 break
+        if receipt.state is MessageState.SENT:
+            await self._keep_time(send["conversation_id"], receipt)
         if receipt.and_earlier and receipt.state is not MessageState.FAILED:
             await self._raise_earlier(send, receipt)
         return True
@@ -227,18 +242,21 @@ class Receipts:
 
     async def _adopted(self, place: _Place, receipt: ProviderReceipt) -> bool:
         """Whether a send that ended without the id has it now, or may have."""
-        named = read_mark(receipt.mark)
-        if named is None:
+        named, provider_id = read_mark(receipt.mark), receipt.provider_id
+        if named is None or provider_id is None:
             return False
         message_id, part = named
         ours: Document = {"_id": message_id, "tenant_id": place.tenant_id, "channel_id": place.channel_id}
         if receipt.conversation_id is not None:
             ours["conversation_id"] = receipt.conversation_id
+        told: Document = {f"marked.{part}": provider_id}
+        if self._keeps_times and receipt.state is MessageState.SENT:
+            told[f"told.{part}"] = receipt.happened_at
         with store_reached("sends"):
             send = await self._sends.find_one_and_update(
                 # Only what was tried: nobody can have taken another part.
                 {**ours, "open": True, "parts": {"$gt": part}},
-                {"$set": {f"marked.{part}": receipt.provider_id}},
+                {"$set": told},
                 projection={"conversation_id": 1},
             )
             if send is not None:
@@ -246,24 +264,40 @@ class Receipts:
                     self._understood(place.channel_id, send["conversation_id"])
                 return False
             send = await self._sends.find_one({**ours, "open": False})
-        if send is None or receipt.provider_id in send["provider_ids"]:
+        if send is None or provider_id in send["provider_ids"]:
             return send is not None
-        adopted = adoption(send, part, receipt.provider_id)
+        adopted = adoption(send, part, provider_id)
         if adopted is None:
             return False
-        await self._adopt(send, adopted, receipt)
+        await self._adopt(send, adopted, provider_id, receipt)
         return True
 
-    async def _adopt(self, send: Mapping[str, Any], adopted: Adoption, receipt: ProviderReceipt) -> None:
+    async def _adopt(
+        self, send: Mapping[str, Any], adopted: Adoption, provider_id: str, receipt: ProviderReceipt
+    ) -> None:
         """Write the id down; if somebody changed the send meanwhile, the caller looks again."""
         change: Document = {"provider_ids": adopted.provider_ids, "parts_done": adopted.parts_done}
         state: MessageState | None = None
         by: Document | None = None
         if adopted.is_whole:
             state = MessageState.SENT
-            by = {**mark_of(receipt.provider_id, receipt), "failure": None, "contact_blocked": False}
+            by = {**mark_of(provider_id, receipt), "failure": None, "contact_blocked": False}
         rise = Rise(list(send.get("marks", [])), state, by)
-        await self._write(send, rise, receipt, change)
+        await self._writer.write(send, rise, receipt, change)
+
+    async def _keep_time(self, conversation_id: str, receipt: ProviderReceipt) -> None:
+        """When the messenger says that our message was said: a watermark may wait for just that."""
+        named = read_mark(receipt.mark)
+        if named is None or not self._keeps_times:
+            return
+        message_id, part = named
+        with store_reached("sends"):
+            kept = await self._sends.update_one(
+                {"_id": message_id, "conversation_id": conversation_id, "parts": {"$gt": part}},
+                {"$set": {f"told.{part}": receipt.happened_at}},
+            )
+        if kept.modified_count:
+            await self._watermarks.catch_up({conversation_id})
 
     async def _raise_earlier(self, send: Mapping[str, Any], receipt: ProviderReceipt) -> None:
         """Everything before it that the messenger took is in this state too.
@@ -280,7 +314,7 @@ class Receipts:
             with store_reached("sends"):
                 earlier = await self._sends.find(before).sort("out_seq", 1).to_list(100)
             for document in earlier:
-                await self._raised(document, wholly_risen(document, receipt), receipt)
+                await self._writer.raised(document, wholly_risen(document, receipt), receipt)
             if len(earlier) < 100 and not await self._any_left(before):
                 return
 
@@ -289,69 +323,8 @@ class Receipts:
         with store_reached("sends"):
             return await self._sends.find_one(before, {"_id": 1}) is not None
 
-    async def _raised(self, send: Mapping[str, Any], rise: Rise | None, receipt: ProviderReceipt) -> bool:
-        """Write it, with the report in the same document; False if the document has changed meanwhile."""
-        return rise is None or await self._write(send, rise, receipt, {})
-
-    async def _write(
-        self, send: Mapping[str, Any], rise: Rise, receipt: ProviderReceipt, more: Document
-    ) -> bool:
-        change: Document = {**more, "marks": rise.marks, "marks_rev": send.get("marks_rev", 0) + 1}
-        report: Mapping[str, Any] | None = None
-        if rise.state is not None and rise.by is not None:
-            event = self._event({**send, **more}, rise.state, rise.by)
-            report = report_fields(event, current_traceparent())
-            failure = rise.by["failure"]
-            change |= {
-                "state": rise.state.value,
-                "refused_late": rise.state is MessageState.FAILED,
-                "failure": None if failure is None else failure["code"],
-                # Instead of one that is not confirmed yet: this one says more.
-                "report": report,
-                "report_due": self._clock(),
-            }
-        with store_reached("sends"):
-            result = await self._sends.update_one(
-                {
-                    "_id": send["_id"],
-                    "state": send["state"],
-                    "provider_ids": send["provider_ids"],
-                    "marks_rev": send.get("marks_rev"),
-                },
-                {"$set": change},
-            )
-        if not result.matched_count:
-            return False
-        if report is not None and rise.state is not None:
-            metrics.delivery_total.labels(kind=self._kind, outcome=rise.state.value).inc()
-            log.info(
-                "send_state_risen", message_id=send["_id"], state=rise.state.value, by=receipt.state.value
-            )
-            if self._listener is not None:
-                self._listener([(str(send["_id"]), report_message(report))])
-        return True
-
-    def _event(self, send: Mapping[str, Any], state: MessageState, by: Mapping[str, Any]) -> DeliveryReported:
-        is_late = state is MessageState.FAILED
-        return DeliveryReported(
-            type="delivery.reported.v1",
-            event_id=derived_id("report", send["_id"], f"late:{state.value}" if is_late else state.value),
-            tenant_id=send["tenant_id"],
-            channel_id=send["channel_id"],
-            channel_kind=send["channel_kind"],
-            recorded_at=self._clock(),
-            conversation_id=send["conversation_id"],
-            message_id=send["_id"],
-            state=state,
-            provider_ids=send["provider_ids"],
-            failure=None if by["failure"] is None else Failure.model_validate(by["failure"]),
-            contact_blocked=by["contact_blocked"],
-            is_late_refusal=is_late,
-            happened_at=by["at"],
-        )
-
-    def _count(self, state: str, outcome: str) -> None:
-        metrics.receipts_total.labels(kind=self._kind, state=str(state), outcome=outcome).inc()
+    def _count(self, place: _Place, state: str, outcome: str) -> None:
+        metrics.receipts_total.labels(kind=place.kind, state=str(state), outcome=outcome).inc()
 
 
 def _by_message(receipts: Iterable[ProviderReceipt]) -> Iterable[Sequence[ProviderReceipt]]:
@@ -359,7 +332,7 @@ def _by_message(receipts: Iterable[ProviderReceipt]) -> Iterable[Sequence[Provid
     found: dict[str, list[ProviderReceipt]] = {}
     for receipt in receipts:
         named = read_mark(receipt.mark)
-        key = receipt.conversation_id or (receipt.provider_id if named is None else named[0])
+        key = receipt.conversation_id or (receipt.provider_id or "" if named is None else named[0])
         found.setdefault(key, []).append(receipt)
     return found.values()
 

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from msgkit.connector.accounts import AccountStore
-from msgkit.connector.contract import Account, Connector
+from msgkit.connector.contract import Account, Connector, manifests_of
+from msgkit.connector.echoes import Echoes
 from msgkit.connector.errors import (
     CredentialsInvalid,
     DeliveryUnknown,
@@ -24,6 +25,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.late_answers import LateAnswers
 from msgkit.connector.people import People
 from msgkit.connector.send_admission import admit
 from msgkit.connector.send_channel import Channel, latest
@@ -77,21 +79,28 @@ class Attempts:
         accounts: AccountStore,
         sends: SendStore,
         reports: SendReports,
+        late_answers: LateAnswers,
         people: People | None = None,
+        echoes: Echoes | None = None,
         doubt_for: timedelta | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """
         Args:
+            late_answers: told when nobody granted the account late answers of people.
             people: for a messenger whose ids change.
+            echoes: for a messenger that tells us of our own messages; told when the end of a call is written.
             doubt_for: how long a receipt may take that tells what became of an unanswered call; None: no
                 receipt does.
         """
         self._connector = connector
+        self._manifests = {manifest.kind: manifest for manifest in manifests_of(connector)}
         self._accounts = accounts
         self._sends = sends
         self._reports = reports
+        self._late_answers = late_answers
         self._people = people
+        self._echoes = echoes
         self._doubt_for = doubt_for
         self._clock = clock
         # Not the name of the replica: that one comes again after a crash.
@@ -100,6 +109,7 @@ class Attempts:
     async def make(self, channel: Channel, account: Account, send: Send) -> datetime | None:
         """Try it once; returns when to try again, None when it has ended."""
         provider_ids = list(send.provider_ids)
+        is_refused_late = False
         try:
             requests = await self._planned(send, account)
         except StoreUnavailable:
@@ -119,16 +129,20 @@ class Attempts:
             return self._clock()
         except Exception as exc:  # noqa: BLE001 - each has its outcome; ours are logged there
             outcome = _final(send, exc)
+            is_refused_late = isinstance(exc, MessageRejected) and exc.is_human_agent_refused
         channel.unavailable_since = None
         if outcome.state is MessageState.UNKNOWN and self._doubt_for is not None:
             until = self._clock() + self._doubt_for
             await self._surely(lambda: self._sends.doubt(send, until, self.owner))
             return None
-        return await self.finish(channel, send, outcome, provider_ids)
+        again = await self.finish(channel, send, outcome, provider_ids)
+        if is_refused_late:
+            await self._late_answers.refused(account)
+        return again
 
     async def _planned(self, send: Send, account: Account) -> Sequence[Any]:
         order = send.order
-        admit(order, self._connector.manifest)
+        admit(order, self._manifests[account.kind])
         if self._people is not None:
             address = await self._people.address_of(send.channel_id, order.contact_key)
             if address is not None:
@@ -153,6 +167,7 @@ class Attempts:
                 mark = partial(self._sends.mark_part, send, self.owner, receipt.provider_ids, part)
                 if not await self._surely(mark):
                     raise _TakenOver
+                self._call_ended()
                 await channel.bucket.take()
 
     async def finish(
@@ -163,6 +178,7 @@ class Attempts:
         report = await self._surely(
             lambda: self._sends.finish(send, outcome, provider_ids=ids, traceparent=current_traceparent())
         )
+        self._call_ended()
         channel.done[send.conversation_id] = max(channel.done.get(send.conversation_id, 0), send.out_seq)
         if report is not None:
             self._reports.ended(send, outcome, report)
@@ -244,6 +260,12 @@ class Attempts:
         await self._sends.release(
             send, self.owner, due_at=due_at, unavailable_since=unavailable_since, is_refusal=is_refusal
         )
+        self._call_ended()
+
+    def _call_ended(self) -> None:
+        """And that is written: an echo may have waited for it."""
+        if self._echoes is not None:
+            self._echoes.wake()
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a write until MongoDB confirms it: we know what happened outside, nobody else does."""

@@ -17,6 +17,10 @@ class TokenBucket:
         self._tokens = per_second
         self._seen_at = time.monotonic()
 
+    def limit(self, per_second: float) -> None:
+        """How fast it may go from now on: known once the account is."""
+        self._per_second = per_second
+
     async def take(self) -> None:
         """Wait for one token."""
         while True:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from opentelemetry.trace import SpanKind
@@ -53,7 +53,7 @@ class SendLoop:
     def __init__(
         self,
         *,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         accounts: AccountStore,
         sends: SendStore,
         attempts: Attempts,
@@ -75,7 +75,7 @@ class SendLoop:
         self._doubt_for = doubt_for
         self._membership = membership
         self._clock = clock
-        self._per_second = _per_second(manifest)
+        self._per_second = {manifest.kind: _per_second(manifest) for manifest in manifests}
         self._channels: dict[str, Channel] = {}
         # They outlive the loops: a loop that ends when all is sent must not begin with a full bucket again.
         self._buckets: dict[str, TokenBucket] = {}
@@ -141,7 +141,7 @@ class SendLoop:
             return
         for channel_id in sorted(waiting):
             if channel_id not in self._channels and self._owns(channel_id):
-                bucket = self._buckets.setdefault(channel_id, TokenBucket(self._per_second))
+                bucket = self._buckets.setdefault(channel_id, TokenBucket(min(self._per_second.values())))
                 channel = Channel(channel_id, bucket)
                 self._channels[channel_id] = channel
                 loops.create_task(self._serve_channel(channel), name=f"sends {channel_id}")
@@ -184,6 +184,7 @@ class SendLoop:
                 reason = CHANNEL_GONE if account is None else CHANNEL_OFF
                 await self._sends.fail_channel(channel.channel_id, reason)
             return bool(channel.busy)
+        channel.bucket.limit(self._per_second.get(account.kind, 1.0))
         now = self._clock()
         channel.blocked_until = latest(channel.paused_until, account.paused_until, now)
         if account.state == "disconnected":

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 
-from msgkit.connector.receipts import Receipts, Report
+from msgkit.connector.receipt_writer import Report
+from msgkit.connector.receipts import Receipts
 from msgkit.connector.send_documents import Outcome, Send
 from msgkit.connector.send_store import SendStore
 from msgkit.contracts.words import MessageState

@@ -28,7 +28,7 @@ from msgkit.contracts.events import Failure
 from msgkit.contracts.words import MessageState
 from msgkit.runtime.bus import Outgoing
 from msgkit.runtime.clock import Clock, utc_now
-from msgkit.runtime.mongo import Database, Document, UpdateOne, loosely
+from msgkit.runtime.mongo import Database, Document, UpdateOne, keep_index, loosely
 
 LEASE_SECONDS = 8.0
 """An attempt whose lease is over belongs to a dead process. Renewed while a call is out."""
@@ -54,15 +54,16 @@ class SendStore:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("sends"):
-            await self._sends.create_index(
+            await keep_index(
+                self._sends,
                 [("open", 1), ("channel_id", 1), ("conversation_id", 1), ("out_seq", 1)],
                 partialFilterExpression={"open": True},
             )
-            await self._sends.create_index(
-                "report_due", partialFilterExpression={"report_due": {"$exists": True}}
+            await keep_index(
+                self._sends, "report_due", partialFilterExpression={"report_due": {"$exists": True}}
             )
-            await self._sends.create_index("expires_at", expireAfterSeconds=0)
-            await self._positions.create_index("channel_id")
+            await keep_index(self._sends, "expires_at", expireAfterSeconds=0)
+            await keep_index(self._positions, "channel_id")
 
     # --- what is there to do
 

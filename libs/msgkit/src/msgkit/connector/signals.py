@@ -44,6 +44,8 @@ CALL_SECONDS = 10.0
 DRAIN_SECONDS = 3.0
 KEPT = 1_000
 """More conversations are not kept waiting."""
+REMEMBERED = 2_000
+"""Conversations whose clients are known without asking the store, those read last."""
 AT_ONCE = 8
 PAUSE_MAX_S = 24 * 3600.0
 _TYPING = "typing.v1"
@@ -69,7 +71,6 @@ class Signals:
         self,
         *,
         connector: SignalsChats,
-        kind: str,
         accounts: AccountStore,
         membership: Membership,
         people: People | None,
@@ -78,17 +79,19 @@ class Signals:
     ) -> None:
         """
         Args:
-            people: knows who a conversation is with; without it nobody is told of typing.
+            people: knows who a conversation is with; without it those are told of typing whom we lately
+                told of a reading.
             broker: to be started here; None: typing is not listened to.
         """
         self._connector = connector
-        self._kind = kind
         self._accounts = accounts
         self._membership = membership
         self._people = people
         self._broker = broker
         self._clock = clock
         self._waiting: dict[tuple[Kind, str], _Signal] = {}
+        self._last_read: dict[str, ReadChat] = {}
+        """Conversation → who it is with: nobody types an answer to what he has not read."""
         self._said_at: dict[tuple[Kind, str], float] = {}
         self._out: set[tuple[Kind, str]] = set()
         self._wake = asyncio.Event()
@@ -99,10 +102,17 @@ class Signals:
     def read(self, orders: Iterable[ReadChat]) -> None:
         """Show soon that these were read. Never waits and never raises."""
         for order in orders:
+            self._remember(order)
             known = self._waiting.get(("read", order.conversation_id))
             if known is not None and isinstance(known.word, ReadChat) and known.word.read_at > order.read_at:
                 continue
             self._put(_Signal("read", order))
+
+    def _remember(self, order: ReadChat) -> None:
+        self._last_read.pop(order.conversation_id, None)
+        self._last_read[order.conversation_id] = order
+        if len(self._last_read) > REMEMBERED:
+            del self._last_read[next(iter(self._last_read))]
 
     def hear(self, notice: TypingNoticed) -> None:
         """Show that somebody types, if that conversation is ours. Never waits and never raises."""
@@ -114,7 +124,7 @@ class Signals:
 
     def _put(self, signal: _Signal) -> None:
         if self._draining or (len(self._waiting) >= KEPT and signal.key not in self._waiting):
-            self._count(signal, "dropped")
+            _count(signal, None, "dropped")
             return
         self._waiting[signal.key] = signal
         self._wake.set()
@@ -171,15 +181,15 @@ class Signals:
             async with asyncio.timeout(CALL_SECONDS):
                 account = await self._accounts.get(signal.word.channel_id)
                 is_said = account is not None and await self._call(signal, account)
-            self._count(signal, "ok" if is_said else "skipped")
+            _count(signal, account, "ok" if is_said else "skipped")
         except _FAILURES as exc:
-            self._count(signal, type(exc).__name__)
+            _count(signal, account, type(exc).__name__)
             log.debug("signal_lost", signal=signal.kind, reason=type(exc).__name__)
             if account is not None:
                 await self._respect(exc, account)
         except Exception:
             # Our bug or the connector's: nobody's message may suffer from it.
-            self._count(signal, "bug")
+            _count(signal, account, "bug")
             log.exception("signal_failed", signal=signal.kind)
         finally:
             self._out.discard(signal.key)
@@ -203,7 +213,13 @@ class Signals:
                 address = await self._people.address_of(word.channel_id, word.contact_key)
             await self._connector.mark_read(address or word.contact_key, word.provider_id, account)
             return True
-        contact = None if self._people is None else await self._people.contact(word.conversation_id)
+        if self._people is None:
+            read = self._last_read.get(word.conversation_id)
+            if read is None or (read.channel_id, read.tenant_id) != (word.channel_id, word.tenant_id):
+                return False
+            await self._connector.show_typing(read.contact_key, read.provider_id, account)
+            return True
+        contact = await self._people.contact(word.conversation_id)
         if contact is None or contact.channel_id != word.channel_id or not contact.last_inbound_provider_id:
             return False
         await self._connector.show_typing(contact.address, contact.last_inbound_provider_id, account)
@@ -231,8 +247,10 @@ class Signals:
             except TimeoutError:
                 log.info("presence_not_closed")
 
-    def _count(self, signal: _Signal, outcome: str) -> None:
-        metrics.signals_total.labels(kind=self._kind, signal=signal.kind, outcome=outcome).inc()
+
+def _count(signal: _Signal, account: Account | None, outcome: str) -> None:
+    kind = account.kind if account is not None else getattr(signal.word, "channel_kind", "")
+    metrics.signals_total.labels(kind=kind, signal=signal.kind, outcome=outcome).inc()
 
 
 def listen_to_typing(broker: RabbitBroker, signals: Signals, service: str, instance: str) -> None:

@@ -33,7 +33,7 @@ from msgkit.runtime.bus import (
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.membership import Membership
-from msgkit.runtime.mongo import Database, Document, ReturnDocument, StoreUnavailable, UpdateOne
+from msgkit.runtime.mongo import Database, Document, ReturnDocument, StoreUnavailable, UpdateOne, keep_index
 
 log = get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Spool:
         self,
         database: Database,
         *,
-        kind: str,
+        kinds: Sequence[str],
         publisher: Publisher,
         drainer: Publisher,
         membership: Membership,
@@ -86,7 +86,7 @@ class Spool:
     ) -> None:
         """
         Args:
-            kind: of the messenger, for the metrics.
+            kinds: of the accounts, for the metrics.
             publisher: for what comes in now.
             drainer: for what waited; a connection of its own.
             declare: declares the topology; it raises AMQP_ERRORS while the broker is away.
@@ -94,7 +94,7 @@ class Spool:
         """
         self._rows = database["spool"]
         self._positions = database["spool_positions"]
-        self._kind = kind
+        self._kinds = tuple(kinds)
         self._publisher = publisher
         self._drainer = drainer
         self._membership = membership
@@ -118,7 +118,7 @@ class Spool:
             StoreUnavailable: MongoDB does not answer.
         """
         with store_reached("spool"):
-            await self._rows.create_index([("partition", 1), ("seq", 1), ("created_at", 1)])
+            await keep_index(self._rows, [("partition", 1), ("seq", 1), ("created_at", 1)])
             await self._positions.bulk_write(
                 [
                     UpdateOne({"_id": partition}, {"$setOnInsert": {"seq": 0}}, upsert=True)
@@ -189,6 +189,7 @@ class Spool:
             "partition": partition,
             "seq": position["seq"],
             "created_at": self._clock(),
+            "kind": self._kind_of(messages[0]),
             "bytes": sum(len(message.body) for message in messages),
             "messages": [
                 {
@@ -202,6 +203,11 @@ class Spool:
                 for message in messages
             ],
         }
+
+    def _kind_of(self, message: Outgoing) -> str:
+        """The kind of the account it came from: keys of the bus begin with it."""
+        head = message.routing_key.rpartition(".p")[0] or message.routing_key
+        return head if head in self._kinds else self._kinds[0]
 
     # --- draining
 
@@ -237,20 +243,20 @@ class Spool:
                 await self._declare()
                 await self._publisher.publish(_NOBODY)
         except TopologyMismatch as exc:
-            log.critical("broker_has_other_queues", kind=self._kind, reason=str(exc))
+            log.critical("broker_has_other_queues", kinds=self._kinds, reason=str(exc))
             return False
         except _AWAY as exc:
             log.debug("broker_still_away", reason=type(exc).__name__)
             return False
         self._is_away = False
-        log.info("broker_is_there", kind=self._kind)
+        log.info("broker_is_there", kinds=self._kinds)
         return True
 
     def _lost(self, exc: Exception) -> None:
         if not self._is_away:
             self._is_away = True
             reason = str(exc) if isinstance(exc, _NOT_TAKEN) else type(exc).__name__
-            log.error("webhooks_go_to_the_spool", kind=self._kind, reason=reason)
+            log.error("webhooks_go_to_the_spool", kinds=self._kinds, reason=reason)
 
     async def _drain_owned(self) -> None:
         with store_reached("spool"):
@@ -284,7 +290,7 @@ class Spool:
         except StoreUnavailable as exc:
             log.warning("spool_not_read", reason=str(exc))
         if count:
-            log.info("spool_drained", kind=self._kind, partition=partition, rows=count)
+            log.info("spool_drained", kinds=self._kinds, partition=partition, rows=count)
 
     async def _published(self, rows: Sequence[Document]) -> bool:
         """Publish them together; False: not tried, or in vain, because of one that no queue takes."""
@@ -315,10 +321,12 @@ class Spool:
                 except PublishUnroutable as exc:
                     refused.append((message, exc))
             if refused and not await self._is_given_up(row):
-                log.error("spool_row_unroutable", kind=self._kind, reason=str(refused[0][1]))
+                log.error(
+                    "spool_row_unroutable", kind=self._kind_of(refused[0][0]), reason=str(refused[0][1])
+                )
                 return False
             for message, reason in refused:
-                await self._quarantine.keep_message(message, self._kind, str(reason))
+                await self._quarantine.keep_message(message, self._kind_of(message), str(reason))
             await self._forget((row,))
         return True
 
@@ -350,17 +358,26 @@ class Spool:
             found = await self._rows.aggregate(
                 [
                     {"$match": {"partition": {"$in": sorted(self._membership.owned)}}},
-                    {"$group": {"_id": None, "rows": {"$sum": 1}, "oldest": {"$min": "$created_at"}}},
+                    {
+                        "$group": {
+                            "_id": {"$ifNull": ["$kind", self._kinds[0]]},
+                            "rows": {"$sum": 1},
+                            "oldest": {"$min": "$created_at"},
+                        }
+                    },
                 ]
-            ).to_list(1)
-        rows = found[0]["rows"] if found else 0
-        age_s = max(0.0, (self._clock() - found[0]["oldest"]).total_seconds()) if found else 0.0
-        metrics.spool_rows.labels(kind=self._kind).set(rows)
-        metrics.spool_oldest_seconds.labels(kind=self._kind).set(age_s)
-        is_old = age_s >= OLD_AFTER.total_seconds()
-        if is_old and time.monotonic() - self._alarmed_at >= ALARM_EVERY_SECONDS:
-            self._alarmed_at = time.monotonic()
-            log.critical("spool_is_old", kind=self._kind, rows=rows, oldest_s=round(age_s))
+            ).to_list(None)
+        by_kind = {each["_id"]: each for each in found}
+        is_alarm_due = time.monotonic() - self._alarmed_at >= ALARM_EVERY_SECONDS
+        for kind in self._kinds:
+            waiting = by_kind.get(kind)
+            rows = 0 if waiting is None else waiting["rows"]
+            age_s = 0.0 if waiting is None else (self._clock() - waiting["oldest"]).total_seconds()
+            metrics.spool_rows.labels(kind=kind).set(rows)
+            metrics.spool_oldest_seconds.labels(kind=kind).set(max(0.0, age_s))
+            if age_s >= OLD_AFTER.total_seconds() and is_alarm_due:
+                self._alarmed_at = time.monotonic()
+                log.critical("spool_is_old", kind=kind, rows=rows, oldest_s=round(age_s))
 
 
 def _by_partition(messages: Sequence[Outgoing]) -> dict[int, list[Outgoing]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,17 +25,18 @@ OTHER_ACCOUNT = "counted_other_account"
 
 
 class WebhookDoor(Door):
-    """`POST /webhooks/{kind}/{channel_id}` of one messenger."""
+    """`POST /webhooks/{kind}/{channel_id}` of one kind of account."""
 
     def __init__(
         self,
         *,
         connector: Connector[Any],
+        kind: str,
         accounts: AccountStore,
         acceptance: Acceptance,
         clock: Clock = utc_now,
     ) -> None:
-        super().__init__(connector.manifest.kind, clock)
+        super().__init__(kind, clock)
         self._connector = connector
         self._accounts = accounts
         self._acceptance = acceptance
@@ -96,23 +98,25 @@ class PublicApp(FastAPI):
     included, is ordinary.
     """
 
-    def __init__(self, door: WebhookDoor, title: str, app_door: AppDoor | None = None) -> None:
+    def __init__(self, doors: Sequence[WebhookDoor], title: str, app_doors: Sequence[AppDoor] = ()) -> None:
         super().__init__(title=title, openapi_url=None)
-        self._door = door
-        self._app_door = app_door
-        self.router.routes.append(door.route())
-        if app_door is not None:
+        self._doors = {door.prefix: door for door in doors}
+        self._app_doors = {door.path: door for door in app_doors}
+        self.router.routes.extend(door.route() for door in doors)
+        for app_door in app_doors:
             self.router.routes.extend(app_door.routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            prefix, path = self._door.prefix, scope["path"]
-            channel_id = path[len(prefix) :]
-            if path.startswith(prefix) and channel_id and "/" not in channel_id:
+            path: str = scope["path"]
+            head, _, channel_id = path.rpartition("/")
+            door = self._doors.get(f"{head}/")
+            if door is not None and channel_id:
                 scope["path_params"] = {"channel_id": channel_id}
-                await self._door(scope, receive, send)
+                await door(scope, receive, send)
                 return
-            if self._app_door is not None and path == self._app_door.path:
-                await self._app_door(scope, receive, send)
+            app_door = self._app_doors.get(path)
+            if app_door is not None:
+                await app_door(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)

@@ -85,6 +85,15 @@ class ButtonPress(Frozen):
     """The message that carries the button, if the messenger still knows."""
 
 
+class SharedLink(Frozen):
+    """What a message points at beside its words, e.g. the story it answers. Its picture is in `media`."""
+
+    kind: Literal["story_reply", "story_mention", "post", "reel", "link", "product", "ad"]
+    title: str | None
+    url: str | None
+    """An http(s) address for a person to open; None: there is none that lasts."""
+
+
 class Content(Frozen):
     """What a message says. `media` has one entry per file; the refs of one message differ."""
 
@@ -94,6 +103,7 @@ class Content(Frozen):
     media: list[MediaRef]
     place: Place | None
     shared_contact: SharedContact | None
+    shared_link: SharedLink | None
     unsupported: str | None
     """For `unsupported`: the provider's own name of what we cannot show yet."""
 
@@ -212,7 +222,7 @@ class ContactChanged(InboundEvent):
 
     type: Literal["contact.changed.v1"]
     contact: Contact
-    """As it is now; `phone` None: it is not told any more."""
+    """As it is now; what is not told stays as it was, but of a new number, which may be hidden."""
     previous_phone: str | None
     """For a change of number: the one before, if it was told."""
     is_new_number: bool
@@ -309,6 +319,16 @@ class ChannelHealthReported(BusEvent):
     happened_at: AwareDatetime
 
 
+class HumanAgentRefused(BusEvent):
+    """The messenger does not let this account answer late: nobody granted it. Key: the channel's partition.
+
+    The setting `human_agent` is off from now on, until an administrator puts it on again.
+    """
+
+    type: Literal["channel.human_agent_refused.v1"]
+    happened_at: AwareDatetime
+
+
 class ConversationPoked(BusEvent):
     """Somebody else appended to the log: the owner of the partition should relay it now."""
 
@@ -328,6 +348,7 @@ Inbound = Annotated[
     | DeliveryReported
     | MediaSettled
     | ChannelHealthReported
+    | HumanAgentRefused
     | ConversationPoked,
     Field(discriminator="type"),
 ]
@@ -371,6 +392,8 @@ class SendMessage(BusEvent):
     out_seq: int
     """1, 2, 3 … within the conversation: the order on the phone."""
     author_kind: AuthorKind
+    client_wrote_at: AwareDatetime | None
+    """When the client wrote last, as far as known when this was ordered; None: never, or nobody knows."""
     text: str
     media: list[OutboundMedia]
     buttons: list[list[OutboundButton]]

@@ -224,11 +224,13 @@ class StoreChannel(Strict):
     credentials_hint: str | None
     webhook_url: str | None
     settings: ChannelSettings
+    """Of a channel that is there already only what is named changes."""
 
 
 class ChannelPatch(Strict):
     title: str | None = Field(default=None, min_length=1, max_length=100)
     settings: ChannelSettings | None = None
+    """Only what is named changes."""
 
 
 class ChannelState(Strict):
@@ -249,6 +251,8 @@ class AccountSettings(Strict):
 
     welcome: Welcome
     commands: tuple[BotCommand, ...] = Field(max_length=100)
+    human_agent: bool = False
+    """People may answer as long as `Manifest.human_reply_window_hours` says."""
 
 
 class AccountProbe(Frozen):

@@ -43,6 +43,10 @@ class Manifest(Frozen):
     """`text`, `caption`, `file` (bytes of any file), `image`, `album` (files), … what the messenger has."""
     reply_window_hours: int | None
     """How long after the client's last message anything but a template may be sent; None: always."""
+    human_reply_window_hours: int | None
+    """How long a person may answer in a channel with the setting `human_agent`; None: as everybody."""
+    human_agent_by_default: bool
+    """Whether a new channel has that setting; the messenger must have granted it to the business."""
     credentials_schema: dict[str, Any]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AwareDatetime
 
-from msgkit.contracts.events import Failure, Frozen, Place, SharedContact
+from msgkit.contracts.events import Failure, Frozen, Place, SharedContact, SharedLink
 from msgkit.contracts.words import (
     AttachmentState,
     AuthorKind,
@@ -156,6 +156,7 @@ class MessageView(Frozen):
     attachments: tuple[AttachmentView, ...] = ()
     place: Place | None = None
     shared_contact: SharedContact | None = None
+    shared_link: SharedLink | None = None
     buttons: tuple[tuple[ButtonView, ...], ...] = ()
     group_id: str | None = None
     unsupported: str | None = None

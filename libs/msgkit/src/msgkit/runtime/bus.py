@@ -38,6 +38,8 @@ HEARTBEAT_S = 10
 _CONNECT_TIMEOUT_S = 5.0
 _RECONNECT_PAUSE_S = 0.2
 _TIMEOUTS_BEFORE_NEW_CONNECTION = 3
+_CLOSE_S = 1.0
+"""A publisher that ends waits so long for the broker's goodbye."""
 
 AMQP_ERRORS: tuple[type[Exception], ...] = (AMQPError, OSError, TimeoutError, ChannelInvalidStateError)
 """What a broken connection or channel raises, when awaited through `uncancelled`."""
@@ -104,18 +106,23 @@ async def uncancelled(awaitable: Awaitable[T]) -> T:
 
     When a connection dies the client cancels the caller's await, which looks like the caller's own
     cancellation and would pass every `except Exception`; or it raises a bare RuntimeError, which nobody
-    could tell from a fault of ours.
+    could tell from a fault of ours. And it loses a cancellation that comes while it closes a channel, so that
+    the task would go on for ever.
     """
+    task = asyncio.current_task()
+    known = 0 if task is None else task.cancelling()
     try:
         return await awaitable
     except asyncio.CancelledError:
-        task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         raise ConnectionError("the connection to RabbitMQ was lost") from None
     except RuntimeError as exc:
         # "… closed": what the client says of a connection between its loss and the moment all of it noticed.
         raise ConnectionError("the connection to RabbitMQ was lost") from exc
+    finally:
+        if task is not None and task.cancelling() > known:
+            raise asyncio.CancelledError
 
 
 class Publisher:
@@ -133,6 +140,8 @@ class Publisher:
         self._connecting = asyncio.Lock()
         self._failed_at = 0.0
         self._timeouts = 0
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Closes what is not used any more: nobody waits for a broker that is silent."""
 
     @property
     def connected(self) -> bool:
@@ -147,12 +156,14 @@ class Publisher:
         await self._ready()
 
     async def close(self) -> None:
+        """End soon, whatever the broker says."""
         connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None and not connection.is_closed:
-            try:
-                await uncancelled(connection.close())
-            except AMQP_ERRORS as exc:
-                log.debug("publisher_close_failed", reason=type(exc).__name__)
+        if connection is not None:
+            self._leave(connection)
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_CLOSE_S)
+        for task in self._leaving:
+            task.cancel()
 
     async def publish(self, message: Outgoing, timeout_s: float = 3.0) -> None:
         """Publish one message and wait for the broker's confirm.
@@ -176,6 +187,7 @@ class Publisher:
         if not messages:
             return
         started = time.perf_counter()
+        channel: UnderlayChannel | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 channel = await self._ready()
@@ -201,7 +213,7 @@ class Publisher:
                 f"no queue takes {messages[0].exchange} {messages[0].routing_key}: is the topology declared?"
             ) from exc
         except TimeoutError as exc:
-            await self._count_timeout()
+            self._give_up_channel(channel)
             raise PublishUnknown(f"RabbitMQ did not confirm within {timeout_s:g} s") from exc
         except AMQP_ERRORS as exc:
             raise PublishUnknown(f"{type(exc).__name__}: the connection to RabbitMQ was lost") from exc
@@ -250,25 +262,43 @@ class Publisher:
             except AMQP_ERRORS as exc:
                 self._failed_at = time.monotonic()
                 connection, self._connection = self._connection, None
-                if connection is not None and not connection.is_closed:
-                    await self._drop(connection)
+                if connection is not None:
+                    self._leave(connection)
                 raise PublishUnknown(f"RabbitMQ does not answer ({type(exc).__name__})") from exc
             return self._channel
 
-    async def _count_timeout(self) -> None:
+    def _give_up_channel(self, channel: UnderlayChannel | None) -> None:
+        """Nothing more goes over a channel that once did not confirm; after some in a row, the connection.
+
+        RabbitMQ 3.10 starts the writer of a stream twice when it boots. A channel that published between the
+        two never hears of that message, and from then on has everything for that stream confirmed and
+        thrown away.
+        """
         self._timeouts += 1
         if self._timeouts >= _TIMEOUTS_BEFORE_NEW_CONNECTION:
             self._timeouts = 0
             connection, self._connection, self._channel = self._connection, None, None
             if connection is not None:
-                await self._drop(connection)
+                self._leave(connection)
+        elif channel is not None:
+            if self._channel is channel:
+                self._channel = None
+            # What else waits on it fails with it, and is published again.
+            self._leave(channel)
 
-    async def _drop(self, connection: AbstractConnection) -> None:
-        try:
-            async with asyncio.timeout(1.0):
-                await uncancelled(connection.close())
-        except AMQP_ERRORS as exc:
-            log.debug("connection_dropped", reason=type(exc).__name__)
+    def _leave(self, left: AbstractConnection | UnderlayChannel) -> None:
+        """Close it beside: the client waits for the broker's word, and for its socket to take all of ours."""
+        if not left.is_closed:
+            task = asyncio.create_task(_closed(left), name=f"{self._name}: close")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+
+async def _closed(left: AbstractConnection | UnderlayChannel) -> None:
+    try:
+        await uncancelled(left.close())
+    except AMQP_ERRORS as exc:
+        log.debug("publisher_dropped", reason=type(exc).__name__)
 
 
 async def declare(url: str, queues: Iterable[Queue], exchanges: Iterable[Exchange] = EXCHANGES) -> None:

@@ -188,10 +188,45 @@ receipts_total = Counter(
     ["kind", "state", "outcome"],
     registry=REGISTRY,
 )
+echoes_total = Counter(
+    "rozmova_echoes_total",
+    "Messages to clients as messengers tell them back: our own, foreign, held until a call had ended",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
 people_conflicts_total = Counter(
     "rozmova_people_conflicts_total",
     "People whose ids are known as several contacts: the strongest id decided, nothing was merged",
     ["kind"],
+    registry=REGISTRY,
+)
+registrations_lost_total = Counter(
+    "rozmova_registrations_lost_total",
+    "Accounts whose messenger did not bring us anything any more, by cause: dropped, or changed outside",
+    ["kind", "cause"],
+    registry=REGISTRY,
+)
+gaps_open = Gauge(
+    "rozmova_gaps_open",
+    "Accounts of this replica whose missed messages are being read again",
+    registry=REGISTRY,
+)
+recalled_messages_total = Counter(
+    "rozmova_recalled_messages_total",
+    "Messages read again after a gap, known ones among them",
+    ["kind"],
+    registry=REGISTRY,
+)
+profiles_total = Counter(
+    "rozmova_profiles_total",
+    "Clients asked for at the messenger, by how it went",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+renewals_total = Counter(
+    "rozmova_renewals_total",
+    "Credentials that end by themselves, by how their renewal went",
+    ["kind", "outcome"],
     registry=REGISTRY,
 )
 signals_total = Counter(

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import ASCENDING, DESCENDING, DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import (
+    ASCENDING,
+    DESCENDING,
+    DeleteOne,
+    IndexModel,
+    InsertOne,
+    ReplaceOne,
+    ReturnDocument,
+    UpdateOne,
+)
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -13,6 +24,7 @@ from pymongo.errors import (
     DuplicateKeyError,
     ExecutionTimeout,
     NetworkTimeout,
+    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
@@ -20,6 +32,8 @@ from pymongo.errors import (
     WTimeoutError,
 )
 from pymongo.write_concern import WriteConcern
+
+from msgkit.runtime.logs import get_logger
 
 __all__ = [
     "ASCENDING",
@@ -37,8 +51,11 @@ __all__ = [
     "ReturnDocument",
     "StoreUnavailable",
     "UpdateOne",
+    "keep_index",
     "loosely",
 ]
+
+log = get_logger(__name__)
 
 Document = dict[str, Any]
 Database = AsyncIOMotorDatabase[Document]
@@ -56,6 +73,8 @@ STORE_ERRORS: tuple[type[PyMongoError], ...] = (
 )
 """MongoDB is not to be reached now, or could not confirm: nothing is known to be written, repeat later."""
 
+_OTHER_SHAPE = {85, 86}
+"""IndexOptionsConflict, IndexKeySpecsConflict."""
 _SELECTION_TIMEOUT_MS = 3_000
 _OPERATION_TIMEOUT_MS = 10_000
 
@@ -129,6 +148,29 @@ class Mongo:
         self._client.close()
         if self._loose_client is not None:
             self._loose_client.close()
+
+
+async def keep_index(collection: Collection, keys: Sequence[tuple[str, int]] | str, **options: Any) -> None:
+    """Make an index if it is not there; anew if it is there in the shape an earlier release gave it.
+
+    Args:
+        collection: where.
+        keys: fields with their directions, or one field.
+        options: of the driver's `create_index`.
+
+    Raises:
+        PyMongoError: as the driver says.
+    """
+    try:
+        await collection.create_index(keys, **options)
+    except OperationFailure as exc:
+        if exc.code not in _OTHER_SHAPE:
+            raise
+        model = IndexModel(keys, **options)
+        log.warning("index_made_anew", collection=collection.name, index=model.document["name"])
+        with contextlib.suppress(OperationFailure):  # another replica was quicker
+            await collection.drop_index(model.document["name"])
+        await collection.create_index(keys, **options)
 
 
 def loosely(collection: Collection) -> Collection:

@@ -27,7 +27,7 @@ from msgkit.runtime import bus, metrics
 from msgkit.runtime.bus import AMQP_ERRORS, PublishUnknown, uncancelled
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.membership import Membership
-from msgkit.runtime.mongo import STORE_ERRORS, Collection, ReturnDocument, StoreUnavailable
+from msgkit.runtime.mongo import STORE_ERRORS, Collection, ReturnDocument, StoreUnavailable, keep_index
 
 log = structlog.get_logger(__name__)
 
@@ -160,7 +160,7 @@ class PartitionReader:
 
     async def _prepare(self) -> None:
         try:
-            await self._attempts.create_index("at", expireAfterSeconds=_ATTEMPTS_KEPT_S)
+            await keep_index(self._attempts, "at", expireAfterSeconds=_ATTEMPTS_KEPT_S)
         except STORE_ERRORS as exc:
             raise StoreUnavailable(f"attempts: {type(exc).__name__}") from exc
 

@@ -22,7 +22,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from msgkit.connector.contract import Account, Connector, Parsed, ServesApp, WebhookRequest
+from msgkit.connector.contract import (
+    Account,
+    Connector,
+    HearsItself,
+    Parsed,
+    ServesApp,
+    WebhookRequest,
+    manifests_of,
+    send_mark,
+)
 from msgkit.connector.errors import (
     CredentialsInvalid,
     DeliveryUnknown,
@@ -33,9 +42,17 @@ from msgkit.connector.errors import (
     SignatureInvalid,
     Throttled,
 )
-from msgkit.contracts.events import INBOUND, InboundEvent, MessageReceived, OutboundMedia, SendMessage
+from msgkit.contracts.events import (
+    INBOUND,
+    InboundEvent,
+    MessageEchoed,
+    MessageReceived,
+    OutboundMedia,
+    SendMessage,
+)
 from msgkit.contracts.ids import conversation_id
-from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind
+from msgkit.contracts.manifest import Manifest
+from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind, MessageState
 from msgkit.testing.wire import Answer, WireFake
 
 RECEIVED_AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -53,7 +70,7 @@ _WORDS = ("type", "event", "field", "status", "action")
 class Case:
     """A fixture and what it must become: a message of this kind, something counted, or quarantine.
 
-    `more` names fields of the event with their values.
+    `more` names fields of the event with their values, `content` fields of what it says.
     """
 
     name: str
@@ -63,6 +80,7 @@ class Case:
     counted: tuple[str, ...] = ()
     quarantined: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,10 @@ class ConnectorExam(ABC):
         del bodies
         return None
 
+    def echo(self, provider_id: str, mark: str | None) -> bytes:
+        """For a messenger that tells us of our own messages: such a webhook, with or without our mark."""
+        raise NotImplementedError("a connector that is HearsItself says how it hears itself")
+
     def answer_of_registration(self) -> Answer:
         """What the messenger answers when a webhook is registered."""
         return Answer(200, b'{"ok":true,"result":true}', {"content-type": "application/json"})
@@ -188,6 +210,8 @@ class ConnectorExam(ABC):
         assert len({media.ref for media in event.content.media}) == len(event.content.media)
         for name, value in case.more.items():
             assert getattr(event, name) == value
+        for name, value in case.content.items():
+            assert getattr(event.content, name) == value
         assert INBOUND.validate_json(event.model_dump_json()) == event
 
     def test_every_fixture_has_a_case(self) -> None:
@@ -244,6 +268,21 @@ class ConnectorExam(ABC):
             said = [event.event_id for part in parts for event in self._parsed(part.body).events]
             assert said == [event.event_id for event in self._parsed(body).events], name
 
+    def test_echo_with_our_mark_is_a_receipt_and_any_other_a_message(self) -> None:
+        if not isinstance(self.connector(), HearsItself):
+            return
+        mark = send_mark("d" * 32, 2)
+        own = self._parsed(self.echo("an-id", mark))
+        assert own.events == ()
+        (receipt,) = own.receipts
+        assert (receipt.provider_id, receipt.state, receipt.mark) == ("an-id", MessageState.SENT, mark)
+        for other in (None, "", "another program's word", mark + "x"):
+            parsed = self._parsed(self.echo("an-id", other))
+            (event,) = parsed.events
+            assert isinstance(event, MessageEchoed)
+            assert (event.provider_id, event.contact.key) == ("an-id", self.contact_key)
+            assert parsed.receipts == ()
+
     def test_everybody_an_event_is_about_was_seen(self) -> None:
         """Of a messenger whose ids change: the kit knows nobody it was not told of."""
         webhooks = [(name, self._parsed(body)) for name, body in self._readable()]
@@ -269,14 +308,14 @@ class ConnectorExam(ABC):
                 self.connector().plan(self._order(text), self.account)
             assert caught.value.code == FailureCode.TOO_LONG
             return
-        limit = self.connector().manifest.limits["text"]
+        limit = self._manifest().limits["text"]
         parts = [self.text_of(request) for request in self.connector().plan(self._order(text), self.account)]
         assert len(parts) == 2
         assert "".join(parts) == text
         assert all(_measure(part, limit.unit) <= limit.value for part in parts)
 
     def test_file_over_the_limit_is_refused_before_it_is_sent(self) -> None:
-        limits = self.connector().manifest.limits
+        limits = self._manifest().limits
         if "file" not in limits:
             pytest.fail("the manifest must say how big a file may be: limits.file")
         assert limits["file"].unit == "bytes"
@@ -302,7 +341,7 @@ class ConnectorExam(ABC):
             assert connector.plan(order, self.account) == connector.plan(order, self.account)
 
     def test_every_limit_names_its_source(self) -> None:
-        for name, limit in self.connector().manifest.limits.items():
+        for name, limit in self._manifest().limits.items():
             assert limit.source.startswith("https://"), name
 
     def test_the_table_has_every_class_of_errors(self) -> None:
@@ -389,6 +428,11 @@ class ConnectorExam(ABC):
 
     # ------------------------------------------------------------ tools of the tests
 
+    def _manifest(self) -> Manifest:
+        """Of the kind under examination: a connector may serve several."""
+        (found,) = [one for one in manifests_of(self.connector()) if one.kind == self.account.kind]
+        return found
+
     def _request(
         self,
         body: bytes,
@@ -449,6 +493,7 @@ class ConnectorExam(ABC):
             message_id="d" * 32,
             out_seq=1,
             author_kind=AuthorKind.OPERATOR,
+            client_wrote_at=None,
             text=text,
             media=list(media),
             buttons=[],
@@ -463,7 +508,7 @@ class ConnectorExam(ABC):
 
     def _text(self, over: int) -> str:
         """As long as the limit, and `over` units more, of characters that count twice or more elsewhere."""
-        limit = self.connector().manifest.limits["text"]
+        limit = self._manifest().limits["text"]
         wide = "💇"
         count, rest = divmod(limit.value, _measure(wide, limit.unit))
         return wide * count + "a" * (rest + over)

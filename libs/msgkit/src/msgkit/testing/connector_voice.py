@@ -60,6 +60,8 @@ class ConnectorVoice:
             ),
             limits={},
             reply_window_hours=None,
+            human_reply_window_hours=None,
+            human_agent_by_default=False,
             credentials_schema=credentials_schema,
         )
         announced = ManifestAnnounced(

@@ -86,6 +86,40 @@ class Desk:
         found = await until(lambda: self.find(text), seconds)
         return dict(found)
 
+    async def wrote(self, phone: Phone, text: str, **more: Any) -> str:
+        """The client writes this and his own id; the conversation in which the operator sees it."""
+        words = f"{text} {phone.client}"
+        await phone.do("messages", text=words, **more)
+        return str((await self.message(words))["conversation_id"])
+
+    async def answered(
+        self, phone: Phone, conversation: str, text: str, *states: str, seconds: float = 30
+    ) -> Json:
+        """An answer with the client's id in it that is on the phone, and the window knows it."""
+        words = f"{text} {phone.client}"
+        await self.window.send(conversation, words)
+        message = await self.state(words, *(states or ("sent", "delivered", "read")), seconds=seconds)
+        assert words in await phone.answers()
+        return message
+
+    async def state(self, text: str, *states: str, seconds: float = 30) -> Json:
+        """The message with this text, once it is in one of these states."""
+        return await self._once(text, lambda found: found["state"] in states, seconds)
+
+    async def showing(self, text: str, **wanted: Any) -> Json:
+        """The message with this text, once it has these values."""
+        return await self._once(text, lambda found: all(found[k] == v for k, v in wanted.items()), 15)
+
+    async def _once(self, text: str, is_so: Callable[[Json], bool], seconds: float) -> Json:
+        def reached() -> Json | None:
+            found = self.find(text)
+            return found if found is not None and is_so(found) else None
+
+        try:
+            return dict(await until(reached, seconds))
+        except TimeoutError as exc:
+            raise AssertionError(f"«{text}» within {seconds:g} s is {self.find(text)}") from exc
+
 
 async def answer_as_a_service(
     system: System, conversation: str, text: str, buttons: list[list[dict[str, str]]]

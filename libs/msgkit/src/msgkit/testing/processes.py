@@ -45,8 +45,9 @@ class DetachedProcess:
             record = json.loads(self._pid_file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return None
-        pid = int(record["pid"])
-        return pid if process_started_at(pid) == record["started_at"] else None
+        pid, started_at = int(record["pid"]), record["started_at"]
+        # One that had ended when it was recorded has no start time.
+        return pid if started_at is not None and process_started_at(pid) == started_at else None
 
     @property
     def exit_code(self) -> int | None:
@@ -61,6 +62,8 @@ class DetachedProcess:
         """
         for folder in (self._pid_file.parent, self.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
+        if self._child is not None:
+            self._child.poll()  # it may have ended since anybody asked, and nobody will again
         with self.log_file.open("ab") as log:
             try:
                 self._child = subprocess.Popen(

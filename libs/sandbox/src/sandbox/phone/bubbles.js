@@ -4,7 +4,12 @@ export const KIND_TITLES = {
   photo: "🖼 Фото", video: "🎬 Відео", video_note: "🎬 Відеоповідомлення", animation: "🎬 Анімація", audio: "🎵 Аудіо",
   voice: "🎤 Голосове повідомлення", document: "📎 Файл", sticker: "🙂 Стікер", location: "📍 Місце на мапі",
   contact: "📱 Контакт", url: "🔗 Посилання", keyboard: "⌨ Кнопки внизу", rich_media: "🗂 Картка з кнопками",
-  unsupported: "Інше повідомлення",
+  unsupported: "Інше повідомлення", ephemeral: "👁 Фото для одного перегляду", like: "❤️", post: "📰 Допис", reel: "🎞 Reels",
+  story_reply: "⭕ Відповідь на сторіс", story_mention: "⭕ Згадка в сторіс", appointment: "📅 Запис на час",
+};
+const POINTS = {
+  story_reply: "Відповідь на сторіс", story_mention: "Згадка в сторіс", post: "Допис", reel: "Відео Reels",
+  link: "Посилання", product: "Товар", ad: "Прийшов із реклами",
 };
 
 function element(tag, className, text) {
@@ -14,10 +19,32 @@ function element(tag, className, text) {
   return made;
 }
 
+// The day too, if that is another one.
+export function timeOf(iso) {
+  const at = new Date(iso);
+  const day = at.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
+  return at.toLocaleString("uk-UA", { ...day, hour: "2-digit", minute: "2-digit" });
+}
+
 export function bubbleContent(message, openPhoto) {
+  const content = document.createDocumentFragment();
   const draw = DRAWN[message.kind];
-  if (message.kind === "text") return document.createDocumentFragment();
-  return draw ? draw(message, openPhoto) : element("span", "kind", KIND_TITLES[message.kind] ?? message.kind);
+  if (message.point) content.append(point(message.point, openPhoto));
+  if (message.files) content.append(mosaic(message.files.map((file) => ({ kind: file.kind, file })), openPhoto));
+  else if (draw) content.append(draw(message, openPhoto));
+  else if (message.kind !== "text" && !message.point) content.append(element("span", "kind", message.emoji ?? KIND_TITLES[message.kind] ?? message.kind));
+  return content;
+}
+
+// What the message is about: a story it answers, a post or a film that was shared.
+function point(about, openPhoto) {
+  const box = element("span", `point ${about.kind}`);
+  box.append(element("b", "", POINTS[about.kind] ?? about.kind));
+  if (about.file?.mime.startsWith("video/")) box.append(film({ kind: "video", file: about.file }));
+  else if (about.file) box.append(photo({ text: about.title ?? POINTS[about.kind], file: about.file }, openPhoto));
+  if (about.title) box.append(element("span", "", about.title));
+  if (about.url) box.append(link(about));
+  return box;
 }
 
 export function mosaic(messages, openPhoto) {

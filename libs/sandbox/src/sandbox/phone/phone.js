@@ -1,7 +1,12 @@
 // The phone page: one client, one bot; the server sends the whole state of the phone at each change.
-import { bubbleContent, KIND_TITLES, mosaic } from "/bubbles.js";
+import { bubbleContent, KIND_TITLES, mosaic, timeOf } from "/bubbles.js";
 import { inlineKeyboard, replyButtons, viberButtons } from "/keyboards.js";
-import { bindTools, bubbleActs, drawTools, isChosenLate, words } from "/whatsapp.js";
+import { bubbleActs } from "/acts.js";
+import { desk } from "/desk.js";
+import { MESSENGERS } from "/messengers.js";
+import * as meta from "/meta.js";
+import { addFiles, emptyTray, fillForm, hasFiles } from "/tray.js";
+import { bindTools, drawTools, isChosenLate, whatsappCan, words } from "/whatsapp.js";
 
 const DEMO_CLIENTS = [
   { client: "olena", name: "Олена" },
@@ -13,28 +18,8 @@ const ACTIONS = {
   record_voice: "записує голосове…", upload_voice: "надсилає голосове…", choose_sticker: "обирає стікер…",
 };
 const CHANNELS_EVERY_MS = 2000;
-// What differs between the messengers on this page; everything else the phones have in common.
-const MESSENGERS = {
-  telegram_bot: {
-    title: "Telegram", start: "Почати", block: "Заблокувати", unblock: "Перезапустити бота",
-    line: (bot) => `@${bot.username} · бот`, edits: true, writesWhenBlocked: false,
-    begin: () => act("messages", { text: "/start" }), meet: (name) => act("messages", { name, text: "/start" }),
-  },
-  viber_bot: {
-    title: "Viber", start: "Відкрити чат", block: "Відписатися", unblock: "Підписатися знову",
-    line: (bot) => `${bot.username} · бот Viber`, edits: false, writesWhenBlocked: true, delivered: "Доставлено боту",
-    begin: () => act("open"), meet: (name) => act("open", { name }),
-  },
-  whatsapp: {
-    title: "WhatsApp", start: "Почати", block: "Заблокувати", unblock: "Розблокувати",
-    line: (bot) => `${bot.username} · компанія в WhatsApp`, edits: false, writesWhenBlocked: false,
-    begin: () => act("messages", { text: "Добрий день!" }), meet: (name) => act("messages", { name, text: "Добрий день!" }),
-  },
-};
-
 const $ = (id) => document.getElementById(id);
 const view = { channel: null, client: "olena", clients: [...DEMO_CLIENTS], kind: "telegram_bot", phone: null, editing: null, replying: null, offline: false, atEnd: true, reading: false };
-const tray = []; // files picked and not sent yet: {file, url}
 let rows = new Map(); // what is drawn, by the JSON it was drawn from: a song goes on playing when something else changes
 let live = null;
 
@@ -50,9 +35,9 @@ function trouble(text) {
   $("trouble").hidden = text === "";
 }
 
-async function call(path, body) {
+async function call(path, body, method = "POST") {
   const form = body instanceof FormData;
-  const request = body === undefined ? {} : { method: "POST", body: form ? body : JSON.stringify(body) };
+  const request = body === undefined ? {} : { method, body: form ? body : JSON.stringify(body) };
   try {
     const answer = await fetch(path, request);
     const data = await answer.json();
@@ -72,6 +57,7 @@ async function call(path, body) {
 }
 
 const messenger = () => MESSENGERS[view.kind];
+const hasDesk = () => Boolean(messenger().hasDesk);
 
 const act = (action, body = {}) =>
   call(`/control/${view.channel}/clients/${view.client}/${action}`, body);
@@ -81,6 +67,7 @@ async function refreshChannels() {
   if (channels === null) return;
   const select = $("channel");
   view.channels = channels;
+  meta.drawSubscription(channels.find((c) => c.channel_id === view.channel));
   const known = [...select.options].map((o) => o.value).join();
   if (known !== channels.map((c) => c.channel_id).join()) {
     select.replaceChildren(
@@ -128,6 +115,7 @@ function pickClient(client) {
 function listen() {
   live?.close();
   rows = new Map();
+  desk.empty();
   $("bubbles").replaceChildren(); // nobody may read one client's words under another one's name
   if (!view.channel) return;
   live = new EventSource(`/control/${view.channel}/clients/${view.client}/phone/live`);
@@ -166,11 +154,17 @@ function draw(phone) {
   $("commands").hidden = phone.commands.length === 0;
   drawKeyboard(phone);
   if (view.kind === "whatsapp") drawTools(phone);
+  if (hasDesk()) {
+    meta.drawTools(phone);
+    desk.draw(phone, openPhoto);
+  } else {
+    meta.hide(); // what belongs to Messenger and Instagram alone
+  }
   readWhatIsSeen();
 }
 
 async function readWhatIsSeen() {
-  // Telegram tells bots nothing of it; Viber's and WhatsApp's phones say so once the client looks at the chat.
+  // Telegram tells bots nothing of it; the other phones say so once the client looks at the chat.
   if (!view.phone?.unread || view.reading || document.visibilityState !== "visible") return;
   view.reading = true;
   await fetch(`/control/${view.channel}/clients/${view.client}/read`, { method: "POST", body: "{}" }).catch(() => null);
@@ -190,6 +184,7 @@ function drawBubbles(phone) {
   }
   rows = drawn;
   const wanted = drawn.size ? [...drawn.values()] : [element("p", "empty", "Тут ще немає повідомлень")];
+  if (hasDesk()) wanted.push(...[meta.seenLine(phone), meta.typingLine(phone)].filter(Boolean));
   const shown = new Set(wanted);
   for (const node of [...$("bubbles").children]) if (!shown.has(node)) node.remove();
   wanted.forEach((node, place) => {
@@ -220,7 +215,7 @@ function bubbleRow(messages, presses) {
   bubble.append(messages.length > 1 ? mosaic(messages, openPhoto) : bubbleContent(message, openPhoto));
   const text = messages.map((m) => m.text).filter(Boolean).join("\n");
   if (text) bubble.append(message.words ? words(message) : element("span", "words", text));
-  const time = new Date(message.at).toLocaleTimeString("uk-UA", { hour: "2-digit", minute: "2-digit" });
+  const time = timeOf(message.at);
   bubble.append(element("span", "meta", message.edited ? `змінено ${time}` : time));
   const reactions = Object.values(message.reactions ?? {});
   if (reactions.length) bubble.append(element("span", "reactions", reactions.join(" ")));
@@ -233,12 +228,13 @@ function bubbleRow(messages, presses) {
     change.onclick = () => startEditing(message);
     row.append(change);
   }
-  if (view.kind === "whatsapp" && !view.phone.blocked) bubbleActs(row, message, view.phone, { act, edit: startEditing, reply: startReplying });
+  const can = { whatsapp: whatsappCan, facebook: meta.pageCan, instagram: meta.instagramCan }[view.kind];
+  if (can && !view.phone.blocked) bubbleActs(row, message, can(view.phone), { act, edit: startEditing, reply: startReplying });
   return row;
 }
 
 function drawTicks(row, message) {
-  if (message.direction !== "in" || !message.state) return;
+  if (message.direction !== "in" || !message.state || hasDesk()) return;
   const mark = row.querySelector(".ticks") ?? row.querySelector(".meta").appendChild(element("span", "ticks"));
   mark.textContent = message.state === "sent" ? "✓" : "✓✓";
   mark.classList.toggle("read", message.state === "read");
@@ -290,70 +286,33 @@ function stopEditing() {
   $("text").value = "";
 }
 
-function drawTray() {
-  $("tray").hidden = tray.length === 0;
-  $("previews").replaceChildren(
-    ...tray.map((picked) => {
-      const box = element("div", "preview");
-      if (picked.file.type.startsWith("image/")) {
-        const image = element("img");
-        image.src = picked.url;
-        image.alt = picked.file.name;
-        box.append(image);
-      } else {
-        box.append(element("span", "", picked.file.name));
-      }
-      const away = element("button", "", "✕");
-      away.type = "button";
-      away.setAttribute("aria-label", `Прибрати ${picked.file.name}`);
-      away.onclick = () => {
-        URL.revokeObjectURL(picked.url);
-        tray.splice(tray.indexOf(picked), 1);
-        drawTray();
-      };
-      box.append(away);
-      return box;
-    }),
-  );
-}
-
 function pickFiles(files) {
   if (view.editing) stopEditing();
-  for (const file of files) tray.push({ file, url: URL.createObjectURL(file) });
-  if (tray.length > 10) {
-    trouble("В альбомі не більше 10 файлів: зайві прибрано.");
-    for (const picked of tray.splice(10)) URL.revokeObjectURL(picked.url);
-  }
-  drawTray();
+  if (!addFiles(files)) trouble("В альбомі не більше 10 файлів: зайві прибрано.");
   $("text").focus();
 }
 
-function emptyTray() {
-  for (const picked of tray.splice(0)) URL.revokeObjectURL(picked.url);
-  $("as-file").checked = false;
-  drawTray();
+// What goes with whatever is written: which message it answers, and how late it comes.
+function circumstances() {
+  const late = view.kind === "whatsapp" ? { hours_ago: isChosenLate() ? 25 : undefined } : {};
+  return { reply_to: view.replying ?? undefined, ...late, ...(hasDesk() ? meta.chosenTime() : {}) };
 }
 
 function filesForm(text) {
   const form = new FormData();
   if (text.trim()) form.append("caption", text);
-  if (view.replying) form.append("reply_to", view.replying);
-  if (isLate()) form.append("hours_ago", "25");
-  if ($("as-file").checked) form.append("kind", "document");
-  for (const picked of tray) form.append("file", picked.file, picked.file.name);
-  return form;
+  for (const [key, value] of Object.entries(circumstances())) if (value !== undefined) form.append(key, String(value));
+  return fillForm(form);
 }
-
-const isLate = () => view.kind === "whatsapp" && isChosenLate();
 
 async function send() {
   const text = $("text").value;
-  if (!view.channel || (!text.trim() && tray.length === 0)) return;
+  if (!view.channel || (!text.trim() && !hasFiles())) return;
   let done;
   $("send").disabled = true;
   if (view.editing) done = await act("edit", { provider_id: view.editing, text });
-  else if (tray.length) done = await act("messages", filesForm(text));
-  else done = await act("messages", { text, reply_to: view.replying ?? undefined, hours_ago: isLate() ? 25 : undefined });
+  else if (hasFiles()) done = await act("messages", filesForm(text));
+  else done = await act("messages", { text, ...circumstances() });
   $("send").disabled = false;
   if (done === null) return; // what was typed and picked stays
   stopEditing();
@@ -398,6 +357,8 @@ $("channel").addEventListener("change", (event) => pickChannel(event.target.valu
 $("edit-cancel").addEventListener("click", stopEditing);
 $("reply-cancel").addEventListener("click", stopReplying);
 bindTools(view, act);
+meta.bindTools(view, act, (change) => call(`/control/meta/${view.channel}`, change, "PUT"));
+desk.bind(act);
 $("attach").addEventListener("click", () => toggleMenu("attach-menu"));
 $("commands").addEventListener("click", () => {
   drawCommands();
@@ -407,7 +368,7 @@ $("attach-menu").addEventListener("click", (event) => {
   const { pick, kind, act: action } = event.target.closest("button")?.dataset ?? {};
   toggleMenu(null);
   if (pick) $("files").click();
-  else if (kind) act("messages", { kind });
+  else if (kind) act("messages", { kind, ...circumstances() });
   else if (action) act(action);
 });
 $("files").addEventListener("change", () => {
@@ -437,7 +398,7 @@ $("viewer").addEventListener("click", (event) => {
 });
 $("block").addEventListener("click", () => act("block"));
 $("unblock").addEventListener("click", () => act("unblock"));
-$("start").addEventListener("click", () => messenger().begin());
+$("start").addEventListener("click", () => messenger().begin(act));
 document.addEventListener("visibilitychange", readWhatIsSeen);
 $("new-client").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -445,7 +406,7 @@ $("new-client").addEventListener("submit", async (event) => {
   if (!name || !view.channel) return;
   const client = `n${Date.now().toString(36)}`;
   view.client = client;
-  if ((await messenger().meet(name)) === null) return;
+  if ((await messenger().meet(act, name)) === null) return;
   view.clients.push({ client, name, added: true });
   $("new-name").value = "";
   pickClient(client);

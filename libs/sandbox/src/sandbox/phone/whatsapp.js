@@ -1,18 +1,8 @@
-// What only WhatsApp has on this page: whose number shows, the window of 24 hours, reactions, taking words back.
+// What only WhatsApp has on this page: whose number shows, the window of 24 hours, words with a head and a foot.
 
 const EMOJIS = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 const HIDDEN = ["user_id_only", "user_id_in_from", "empty_wa_id"];
 const $ = (id) => document.getElementById(id);
-
-function button(label, text, onclick) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.textContent = text;
-  made.title = label;
-  made.setAttribute("aria-label", label);
-  made.onclick = onclick;
-  return made;
-}
 
 export function drawTools(phone) {
   $("window-line").textContent = phone.window_open
@@ -45,45 +35,8 @@ export function bindTools(view, act) {
   });
 }
 
-function emojis(message, act) {
-  const box = document.createElement("div");
-  box.className = "emojis";
-  box.setAttribute("role", "group");
-  box.setAttribute("aria-label", "Реакція");
-  const mine = message.reactions?.client;
-  for (const emoji of EMOJIS) {
-    const made = button(emoji, emoji, () => {
-      box.remove();
-      act("react", { provider_id: message.provider_id, emoji: emoji === mine ? "" : emoji });
-    });
-    made.setAttribute("aria-pressed", String(emoji === mine));
-    box.append(made);
-  }
-  return box;
-}
-
-export function bubbleActs(row, message, phone, doing) {
-  const box = document.createElement("div");
-  box.className = "acts";
-  box.append(button("Відповісти", "↩", () => doing.reply(message)));
-  if (message.direction === "out") {
-    const react = () => {
-      const shown = row.querySelector(".emojis");
-      if (shown) shown.remove();
-      else row.append(emojis(message, doing.act));
-    };
-    box.append(button("Реакція", "🙂", react));
-    row.querySelector(".bubble").addEventListener("contextmenu", (event) => {
-      event.preventDefault(); // a long press, as on a phone
-      react();
-    });
-  } else if (phone.coexistence) {
-    // Other numbers hear nothing of it, or only that there was something.
-    if (message.text) box.append(button("Змінити", "✎", () => doing.edit(message)));
-    box.append(button("Видалити", "🗑", () => doing.act("delete", { provider_id: message.provider_id })));
-  }
-  row.append(box);
-}
+// Numbers outside coexistence hear nothing of a change, or only that there was one.
+export const whatsappCan = (phone) => ({ emojis: EMOJIS, edit: phone.coexistence, remove: phone.coexistence ? "Видалити" : null });
 
 export function words(message) {
   const said = document.createElement("span");

@@ -38,6 +38,8 @@ def routes(desk: ChannelDesk, templates: Templates, guards: Guards) -> APIRouter
                 limits=manifests.limits(known.manifest.kind),
                 limit_units=manifests.limit_units(known.manifest.kind),
                 reply_window_hours=known.manifest.reply_window_hours,
+                human_reply_window_hours=known.manifest.human_reply_window_hours,
+                human_agent_by_default=known.manifest.human_agent_by_default,
                 credentials_schema=known.manifest.credentials_schema,
             )
             for known in manifests.all()

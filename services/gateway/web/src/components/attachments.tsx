@@ -1,10 +1,10 @@
 /** Everything a message carries beside its text: pictures, recordings, files, places, contact cards. */
 import { useContext } from 'react'
-import { initials, phoneNumber } from '../format'
+import { initials, phoneNumber, safeLink } from '../format'
 import { useDesk } from '../hooks'
 import { fileSize, t } from '../i18n'
-import { albumOf } from '../shapes'
-import type { Attachment, MapPlace, Message, SharedContact } from '../wire'
+import { albumOf, isPointed } from '../shapes'
+import type { Attachment, MapPlace, Message, SharedContact, SharedLink } from '../wire'
 import { DownloadIcon, FileIcon, PinIcon } from './icons'
 import { LightboxContext } from './lightbox-context'
 import { Photo, useSigned } from './photo'
@@ -14,6 +14,8 @@ import styles from './media.module.css'
 interface Carried {
   attachment: Attachment
   preview: string | null
+  /** Pointed at, not sent. */
+  pointed: boolean
 }
 
 /** @param messages one, or all of an album. */
@@ -21,12 +23,13 @@ export function Attachments({ messages }: { messages: readonly Message[] }) {
   const { uploads } = useDesk()
   const lightbox = useContext(LightboxContext)
   const carried: Carried[] = messages.flatMap((message) => (message.attachments ?? []).map((attachment, i) => (
-    { attachment, preview: message.client_msg_id ? uploads.preview(message.client_msg_id, i) : null }
+    { attachment, preview: message.client_msg_id ? uploads.preview(message.client_msg_id, i) : null, pointed: isPointed(message) }
   )))
   const pictures = carried.filter(({ attachment }) => isPicture(attachment))
   const others = carried.filter(({ attachment }) => !isPicture(attachment))
   return (
     <>
+      {messages.map(({ id, shared_link }) => shared_link && <LinkCard key={id} link={shared_link} />)}
       {pictures.length > 1 && (
         <div className={styles.album} data-testid="album" data-columns={albumOf(pictures.length).columns} role="group" aria-label={t.media.album(pictures.length)}>
           {pictures.map(({ attachment, preview }) => (
@@ -34,10 +37,10 @@ export function Attachments({ messages }: { messages: readonly Message[] }) {
           ))}
         </div>
       )}
-      {pictures.length === 1 && pictures.map(({ attachment, preview }) => (
-        attachment.kind === 'video'
+      {pictures.length === 1 && pictures.map(({ attachment, preview, pointed }) => (
+        attachment.kind === 'video' && !pointed
           ? <Video key={attachment.id} attachment={attachment} />
-          : <Photo key={attachment.id} attachment={attachment} preview={preview} onOpen={() => lightbox(attachment.id)} />
+          : <Photo key={attachment.id} attachment={attachment} preview={preview} pointed={pointed} onOpen={() => lightbox(attachment.id)} />
       ))}
       {others.map(({ attachment }) => <Other key={attachment.id} attachment={attachment} />)}
       {messages.map(({ id, place, shared_contact }) => (
@@ -112,6 +115,18 @@ function MapCard({ place }: { place: MapPlace }) {
         <span className={styles.mapLink}>{t.media.onMap}</span>
       </span>
     </a>
+  )
+}
+
+/** What a message points at: in words, and the address only where it is one a person may open. */
+function LinkCard({ link }: { link: SharedLink }) {
+  const safe = safeLink(link.url)
+  return (
+    <div className={styles.link} data-testid="shared-link" data-kind={link.kind}>
+      <span className={styles.linkKind}>{t.links[link.kind] ?? t.links.link}</span>
+      {link.title && <span className={styles.fileName}>{link.title}</span>}
+      {safe && <a className={styles.mapLink} href={safe.href} target="_blank" rel="noopener noreferrer" title={safe.href}>{t.media.openAt(safe.host)}</a>}
+    </div>
   )
 }
 

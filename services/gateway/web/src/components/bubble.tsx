@@ -27,6 +27,8 @@ export const Bubble = memo(function Bubble({ message, album, pending, ms, first,
   // Of an album the last one is watched: seen is what has been seen to its end.
   const id = album?.at(-1)?.id ?? message?.id ?? pending?.client_msg_id ?? ''
   const state = message?.state ?? (pending && onItsWay(pending) ? 'pending' : (pending?.state ?? ''))
+  // One that came late stands where it was written, unless an answer of ours was there before it.
+  const wrote = message?.late && message.provider_time ? timeOfDay(Date.parse(message.provider_time)) : null
   const author = message && first ? authorName(message, me) : ''
   const watched = direction === 'in'
   const ref = useCallback((element: HTMLDivElement | null) => (watched ? watch(element, id) : undefined), [watch, watched, id])
@@ -45,8 +47,8 @@ export const Bubble = memo(function Bubble({ message, album, pending, ms, first,
         {message?.deleted ? <div className={styles.quiet}>{t.dialogue.deleted}</div> : <Content message={message} album={album ?? null} pending={pending} />}
         <div className={styles.meta}>
           {message?.edited && !message.deleted && <span title={earlier(message)}>{t.dialogue.edited}</span>}
-          {message?.late && message.provider_time && <span>{t.dialogue.late(timeOfDay(Date.parse(message.provider_time)))}</span>}
-          <time dateTime={new Date(ms).toISOString()}>{timeOfDay(ms)}</time>
+          {wrote && <span>{t.dialogue.late(wrote)}</span>}
+          {wrote !== timeOfDay(ms) && <time dateTime={new Date(ms).toISOString()}>{timeOfDay(ms)}</time>}
           {(direction === 'out' || pending) && <Tick state={state} />}
         </div>
         </div>
@@ -81,7 +83,7 @@ function Content({ message, album, pending }: { message: Message | undefined; al
   const quote = message?.quote ?? pending?.quote
   // The emoji that comes with a sticker is its description, not a text.
   const sticker = kind === 'sticker' && message?.attachments?.[0]?.state === 'ready'
-  const carried = parts.some((part) => (part.attachments?.length ?? 0) > 0 || part.place || part.shared_contact)
+  const carried = parts.some((part) => (part.attachments?.length ?? 0) > 0 || part.place || part.shared_contact || part.shared_link)
   return (
     <>
       {quote && <div className={styles.quote}>{quote.author && <strong>{quote.author}</strong>}<span>{oneLine(quote.text)}</span></div>}

@@ -1,11 +1,11 @@
 /** One chat in the list: who, where, the last words, when, how many unread. */
 import { memo } from 'react'
 import { badge, oneLine, rowTime } from '../format'
-import { cx, useStore } from '../hooks'
+import { cx, useReplyTime, useStore } from '../hooks'
 import { t } from '../i18n'
 import type { Conversation } from '../store/conversations'
 import { Avatar } from './avatar'
-import { AlertIcon, BlockedIcon, UnlinkedIcon } from './icons'
+import { AlertIcon, BlockedIcon, ClockIcon, UnlinkedIcon } from './icons'
 import { Tick } from './tick'
 import styles from './chat-row.module.css'
 
@@ -24,6 +24,8 @@ export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, 
   const me = useStore('me', (store) => store.me)?.id
   const typing = useStore(`p:${id}`, (store) => store.presence.typing(id))
   const draft = useStore(`t:${id}`, (store) => store.drafts.get(id))
+  const hours = useStore('channels', (store) => (row ? (store.channel(row.channel.id)?.reply_window_hours ?? null) : null))
+  const time = useReplyTime(row?.window, hours)
   if (!row) return <div className={styles.row} />
   const unread = row.unread > 0
   return (
@@ -36,6 +38,9 @@ export const ChatRow = memo(function ChatRow({ id, index, size, active, opened, 
           <span className={styles.name} title={row.title}>{row.title}</span>
           {row.contact.blocked && <Mark label={t.list.blocked}><BlockedIcon size={15} /></Mark>}
           {!row.client && <Mark label={t.list.unlinked}><UnlinkedIcon size={15} /></Mark>}
+          {time.is_short && time.left_ms !== null && row.status !== 'closed' && (
+            <Mark label={t.list.timeLeft(Math.floor(time.left_ms / 60_000))} className={styles.short} testid="time-short"><ClockIcon size={15} /></Mark>
+          )}
           <time className={styles.time} dateTime={row.activity_at}>{rowTime(row.activity_ms, now)}</time>
         </div>
         <div className={styles.line}>
@@ -63,8 +68,8 @@ export function rowId(id: string): string {
   return `row-${id}`
 }
 
-function Mark({ label, children }: { label: string; children: React.ReactNode }) {
-  return <span className={styles.mark} role="img" aria-label={label} title={label}>{children}</span>
+function Mark({ label, className, testid, children }: { label: string; className?: string | undefined; testid?: string; children: React.ReactNode }) {
+  return <span className={cx(styles.mark, className)} role="img" aria-label={label} title={label} data-testid={testid}>{children}</span>
 }
 
 function lastWords(row: Conversation, me: string | undefined): string {

@@ -12,7 +12,8 @@ interface ClosedWindowProps {
   until_ms: number | null
   /** What was being written when the time ended. */
   draft: string
-  onTemplate: () => void
+  /** null: no template goes here either. */
+  onTemplate: (() => void) | null
   onNote: () => void
 }
 
@@ -22,15 +23,18 @@ export function ClosedWindow({ id, until_ms, draft, onTemplate, onNote }: Closed
     <div className={styles.shut} data-testid="window-closed">
       <span className={styles.clock}><ClockIcon size={22} /></span>
       <div className={styles.why}>
-        <p role="status">{t.composer.templateOnly(until_ms === null ? null : inSentence(until_ms, now))}</p>
+        <p role="status">{(onTemplate ? t.composer.templateOnly : t.composer.windowClosed)(until_ms === null ? null : inSentence(until_ms, now))}</p>
         {draft.trim() && <p className={styles.kept}>{t.composer.draftKept(oneLine(draft))}</p>}
       </div>
-      <ActionIcon variant="subtle" color="gray" size={42} className={styles.tool} aria-label={t.composer.noteOn} title={t.composer.noteOn} onClick={onNote} data-testid="note-mode">
+      <ActionIcon id={onTemplate ? undefined : id} variant="subtle" color="gray" size={42} className={styles.tool} aria-label={t.composer.noteOn} title={t.composer.noteOn} onClick={onNote}
+        data-testid="note-mode">
         <NoteIcon size={22} />
       </ActionIcon>
-      <Button id={id} size="md" className={styles.choose} onClick={onTemplate} aria-haspopup="dialog" leftSection={<TemplateIcon size={19} />} data-testid="choose-template">
-        {t.templates.choose}
-      </Button>
+      {onTemplate && (
+        <Button id={id} size="md" className={styles.choose} onClick={onTemplate} aria-haspopup="dialog" leftSection={<TemplateIcon size={19} />} data-testid="choose-template">
+          {t.templates.choose}
+        </Button>
+      )}
     </div>
   )
 }

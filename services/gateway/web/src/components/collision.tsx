@@ -1,6 +1,6 @@
 /** A colleague was quicker: what he wrote is shown, and the operator decides about his own text. */
 import { Button } from '@mantine/core'
-import { oneLine, timeOfDay } from '../format'
+import { timeOfDay, wordsOf } from '../format'
 import { t } from '../i18n'
 import type { Pending } from '../store/outbox'
 import type { Message } from '../wire'
@@ -31,7 +31,7 @@ function Unseen({ message }: { message: Message }) {
     <li className={message.direction === 'in' ? styles.theirs : styles.ours}>
       <strong>{message.author.name ?? (message.direction === 'in' ? t.dialogue.inbound : t.dialogue.operator)}</strong>
       <time dateTime={message.pos_at}>{timeOfDay(Date.parse(message.pos_at))}</time>
-      <span>{oneLine(message.text) || t.kinds[message.kind]}</span>
+      <span>{wordsOf(message)}</span>
     </li>
   )
 }

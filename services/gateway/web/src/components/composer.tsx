@@ -3,15 +3,16 @@ import { ActionIcon, Button, Textarea } from '@mantine/core'
 import { lazy, useEffect, useRef, useState, type ClipboardEvent, type KeyboardEvent } from 'react'
 import { cx, useDesk, useNow, useReplyTime, useStore } from '../hooks'
 import { t } from '../i18n'
-import { inSentence, oneLine } from '../format'
+import { dayAndTime, wordsOf } from '../format'
 import type { Conversation } from '../store/conversations'
 import { isOver, lengthIn, textLimit } from '../limits'
+import { isLong, type ReplyTime } from '../reply-time'
 import { lastN } from '../store/dialogues'
 import type { Message } from '../wire'
 import { AttachButton, Tray, useAttach } from './attach'
 import { Collision } from './ahead'
 import { ClosedWindow } from './closed-window'
-import { BlockedIcon, CheckIcon, ClearIcon, NoteIcon, PlugIcon, ReplyIcon, SendIcon } from './icons'
+import { BlockedIcon, CheckIcon, ClearIcon, ClockIcon, NoteIcon, PlugIcon, ReplyIcon, SendIcon } from './icons'
 import { Later } from './later'
 import type { KeptValues } from './template-picker'
 import { Typing } from './viewers'
@@ -47,7 +48,8 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   const [aside, setAside] = useState('')
   const [picking, setPicking] = useState(false)
   const [kept] = useState<KeptValues>(() => new Map())
-  const time = useReplyTime(row.window, channel?.reply_window_hours ?? null)
+  const hours = channel?.reply_window_hours ?? null
+  const time = useReplyTime(row.window, hours)
   const templates = channel?.abilities?.templates === true
   const shut = time.closed
   const isAside = note && (shut || aside !== '')
@@ -130,7 +132,6 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
     )
   }
   if (channel?.connected === false) return <Disconnected problem={channel.problem ?? null} />
-  if (shut && !templates) return <TooLate until_ms={time.until_ms} />
 
   const beside = (
     <>
@@ -158,9 +159,9 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   )
   if (shut && !note) {
     return (
-      <div className={styles.composer} data-testid="composer" data-mode="template">
+      <div className={styles.composer} data-testid="composer" data-mode={templates ? 'template' : 'closed'}>
         <Typing chat={chat} />
-        <ClosedWindow id={COMPOSER_ID} until_ms={time.until_ms} draft={written} onTemplate={() => setPicking(true)} onNote={() => setNote(true)} />
+        <ClosedWindow id={COMPOSER_ID} until_ms={time.until_ms} draft={written} onTemplate={templates ? () => setPicking(true) : null} onNote={() => setNote(true)} />
         {beside}
       </div>
     )
@@ -169,13 +170,13 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   return (
     <div className={cx(styles.composer, note && styles.noting)} data-testid="composer" data-mode={note ? 'note' : 'answer'}>
       <Typing chat={chat} />
-      {time.left_ms !== null && !note && <p className={styles.time} data-testid="window-left">{t.composer.windowLeft(Math.floor(time.left_ms / 60_000))}</p>}
+      {!note && <TimeLeft time={time} hours={hours} />}
       {row.handler === 'bot' && row.status !== 'closed' && !note && <p className={styles.note}>{t.composer.withBot}</p>}
       {row.status === 'closed' && !note && <p className={styles.note}>{t.composer.closed}</p>}
       {replyTo && !note && (
         <div className={styles.reply} data-testid="replying">
           <ReplyIcon size={18} />
-          <span className={styles.replyText}><strong>{replyTo.author.name ?? row.title}</strong> {oneLine(replyTo.text) || t.kinds[replyTo.kind]}</span>
+          <span className={styles.replyText}><strong>{replyTo.author.name ?? row.title}</strong> {wordsOf(replyTo)}</span>
           <button type="button" className={styles.small} aria-label={t.composer.cancelReply} onClick={onReplied}><ClearIcon size={16} /></button>
         </div>
       )}
@@ -210,13 +211,17 @@ export function Composer({ row, replyTo, onReplied }: ComposerProps) {
   )
 }
 
-/** Where nothing goes any more until the client writes. */
-function TooLate({ until_ms }: { until_ms: number | null }) {
+/** Of several days: until when, quietly; once little is left, how much, where it is seen. */
+function TimeLeft({ time, hours }: { time: ReplyTime; hours: number | null }) {
   const now = useNow()
+  if (time.left_ms === null) {
+    if (time.until_ms === null || !isLong(hours)) return null
+    return <p className={styles.time} data-testid="window-until">{t.composer.windowUntil(dayAndTime(time.until_ms, now))}</p>
+  }
   return (
-    <div className={styles.banner} role="status" data-testid="window-closed">
-      {t.composer.windowClosed(until_ms === null ? null : inSentence(until_ms, now))}
-    </div>
+    <p className={cx(styles.time, time.is_short && styles.short)} data-testid="window-left">
+      {time.is_short && <ClockIcon size={16} />}{t.composer.windowLeft(Math.floor(time.left_ms / 60_000))}
+    </p>
   )
 }
 

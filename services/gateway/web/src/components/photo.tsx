@@ -28,16 +28,18 @@ interface PhotoProps {
   preview: string | null
   /** In an album a cell gives the size. */
   cell?: boolean
+  /** Not sent by the client but pointed at, e.g. the story they answer. */
+  pointed?: boolean
   onOpen: () => void
 }
 
-export function Photo({ attachment, preview, cell = false, onOpen }: PhotoProps) {
+export function Photo({ attachment, preview, cell = false, pointed = false, onOpen }: PhotoProps) {
   const [thumb, broken] = useSigned(attachment.thumb_url ?? attachment.url, attachment.state === 'ready')
   const label = attachment.name ? t.media.photoOf(attachment.name) : t.media.open
   const isVideo = attachment.kind === 'video'
   const readable = attachment.state === 'ready' && (!isVideo || attachment.thumb_url)
   return (
-    <Frame shape={placeOf(attachment)} cell={cell}>
+    <Frame shape={placeOf(attachment, pointed)} cell={cell}>
       {preview && !isVideo && <img className={styles.under} src={preview} alt="" />}
       {readable && thumb.url && <Picture src={thumb.url} alt={isVideo ? t.media.video : label} onError={broken} />}
       {attachment.state === 'ready' && (thumb.state === 'failed' || thumb.state === 'gone') && readable && !preview

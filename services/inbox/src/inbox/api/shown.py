@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from inbox.api.doors import Viewer
+from inbox.channels import door_of
 from inbox.domain import Message, State, View, message_view, row_view, unread, window_of
 from inbox.kinds import Kinds
 from inbox.lists import Lists
@@ -29,8 +30,10 @@ class Rows:
 
     def row(self, state: State, viewer: Viewer) -> View:
         """A ConversationRow as plain values."""
-        window = window_of(state, self._kinds.of(state.channel_kind), self._clock())
-        return row_view(state, viewer.title(state.channel_id), window)
+        messenger = self._kinds.of(state.channel_kind)
+        door = door_of(viewer.channels.get(state.channel_id), messenger)
+        window = window_of(state, door, self._clock())
+        return row_view(state, viewer.title(state.channel_id), window, messenger)
 
     def viewer_row(
         self, state: State, viewer: Viewer, mark: int, first_unread: str | None = None

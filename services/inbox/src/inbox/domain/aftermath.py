@@ -86,8 +86,11 @@ def on_files_recalled(draft: Draft, event: FilesRecalled, moment: Moment) -> Non
     drafting.change(draft, changes.completed(draft.messages[event.message_id], event, moment))
 
 
-def on_window_shut(draft: Draft, _event: WindowShut, _moment: Moment) -> None:
-    draft.is_shut = True
+def on_window_shut(draft: Draft, event: WindowShut, moment: Moment) -> None:
+    if event.is_late:
+        draft.late_shut_at = moment.at
+    else:
+        draft.is_shut = True
 
 
 def on_card_changed(draft: Draft, event: CardChanged, _moment: Moment) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from inbox.domain.bodies import early_withdrawal
+from inbox.domain.bodies import early_changes
 from inbox.domain.changes import is_success
 from inbox.domain.commands import (
     NOTHING,
@@ -44,7 +44,7 @@ from inbox.domain.places import block, line, open_request, own_position, quote_o
 from inbox.domain.refusals import body_hash, refuse_reply, refuse_sending
 from inbox.domain.signs import after_fate
 from inbox.domain.state import Known, Message
-from inbox.domain.windows import shuts
+from inbox.domain.windows import is_late_answer, shuts, written_at
 from msgkit.contracts.events import DeliveryReported
 from msgkit.contracts.ids import attachment_id
 from msgkit.contracts.words import (
@@ -127,6 +127,7 @@ def _order(
         text=command.text,
         pos_at=own_position(state, moment),
         contact_key=state.contact.key,
+        client_wrote_at=written_at(state),
         reply_to=None if target is None else target.replaced_by or target.id,
         quote=None if target is None else quote_of(target),
         reply_to_provider_id=target.provider_ids[0] if target and target.provider_ids else None,
@@ -156,7 +157,7 @@ def _attachment(message_id: str, upload: Upload) -> Attachment:
     )
 
 
-def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
+def report(state: Known, command: DeliveryReported, moment: Moment, door: Door) -> Decision:
     """What became of an attempt. A success counts whichever attempt had it; the rest only of the last one.
 
     What the messenger took and refuses later has failed: only the client's own device proves that wrong.
@@ -189,9 +190,11 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
                 is_late_refusal=is_refused_late(command),
             )
         )
-        events += _early_withdrawal(state, message, command)
+        events += _early_changes(state, message, command)
         if (rises or is_news) and shuts(state, message, command):
-            events.append(WindowShut(dedupe_id=f"shut:{command.message_id}"))
+            is_late = is_late_answer(state, message, door, to_ms(command.happened_at))
+            if is_late or not state.is_shut:
+                events.append(WindowShut(dedupe_id=f"shut:{command.message_id}", is_late=is_late))
         if rises:
             cause = f"{command.message_id}:{reported_rank(command):g}"
             events += after_fate(state, message, command.state, cause)
@@ -210,12 +213,14 @@ def report(state: Known, command: DeliveryReported, moment: Moment) -> Decision:
     return tuple(events)
 
 
-def _early_withdrawal(state: Known, message: Message, report: DeliveryReported) -> tuple[Event, ...]:
-    """Taken back in the messenger's own app before its id was known here."""
-    for deletion in state.parked_deletions:
-        if deletion.provider_id in report.provider_ids:
-            return (early_withdrawal(message.id, deletion),)
-    return ()
+def _early_changes(state: Known, message: Message, report: DeliveryReported) -> list[Event]:
+    """Taken back or edited in the messenger's own app before its id was known here."""
+    return [
+        event
+        for provider_id in report.provider_ids
+        if provider_id not in message.provider_ids
+        for event in early_changes(state, provider_id, message.id, message.body)
+    ]
 
 
 def retry(state: Known, command: Retry, moment: Moment, door: Door) -> Decision:
@@ -284,7 +289,9 @@ def _answer(state: Known, message_id: str) -> Message | Refusal:
 
 
 def _reorder(state: Known, message: Message, by: Person, moment: Moment, door: Door) -> Decision:
-    refusal = refuse_sending(state, door, moment.at, is_template=message.template is not None)
+    refusal = refuse_sending(
+        state, door, moment.at, message.author.kind, is_template=message.template is not None
+    )
     if refusal is not None:
         return refusal
     assert state.contact is not None  # a conversation with messages has its contact
@@ -298,6 +305,7 @@ def _reorder(state: Known, message: Message, by: Person, moment: Moment, door: D
             by=by,
             contact_key=state.contact.key,
             author_kind=message.author.kind,
+            client_wrote_at=written_at(state),
             text=message.body.text,
             reply_to_provider_id=message.reply_to_provider_id,
             attachments=message.body.attachments,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from inbox.domain.bodies import early_changes, to_body, to_card
+from inbox.domain.bodies import early_changes, edited_body, to_body, to_card
 from inbox.domain.changes import body_settled
 from inbox.domain.commands import (
     NOTHING,
@@ -35,7 +35,7 @@ from inbox.domain.events import (
     Withdrawn,
 )
 from inbox.domain.history import gives_way
-from inbox.domain.pieces import Attachment, Body, Press, Version
+from inbox.domain.pieces import Attachment, Press, Version
 from inbox.domain.places import (
     LATE_AFTER,
     RETURNED_LINE,
@@ -126,16 +126,19 @@ def edit(state: Known, command: MessageEdited) -> Decision:
     """An edit: kept as a version; one that is here before its message waits for it."""
     key = dedupe_id(command)
     assert key is not None
-    message_id = inbound_message_id(state.id, command.provider_id)
     edited_at = to_ms(command.edited_at)
+    # One of ours, edited in the messenger's own app, has an id of its own here.
+    message = named(state, command.provider_id)
+    message_id = inbound_message_id(state.id, command.provider_id) if message is None else message.id
     body = to_body(command.content, message_id)
-    message = state.messages.get(message_id)
     if message is None:
         parked = ParkedEdit(command.provider_id, edited_at, body)
         return NOTHING if parked in state.parked_edits else (EditParked(dedupe_id=key, edit=parked),)
     if message.withdrawn_at is not None:
         return NOTHING
-    body = _keeping_files(body, message.body)
+    body = edited_body(body, message.body)
+    if message.id != inbound_message_id(state.id, command.provider_id):
+        body = replace(body, attachments=message.body.attachments)  # the files of an answer are ours
     is_newer = message.edited_at is None or edited_at >= message.edited_at
     if is_newer and body == message.body:
         return NOTHING  # a messenger reports an "edit" for a reaction or a keyboard, too
@@ -155,14 +158,6 @@ def withdraw(state: Known, command: MessageDeleted) -> Decision:
     if message.withdrawn_at is not None:
         return NOTHING
     return (Withdrawn(dedupe_id=key, message_id=message.id, withdrawn_at=deletion.withdrawn_at),)
-
-
-def _keeping_files(body: Body, before: Body) -> Body:
-    """The new words with the files we have already: a caption is edited more often than its photo."""
-    known = {one.id: one for one in before.attachments}
-    if not known.keys() & {one.id for one in body.attachments}:
-        return body
-    return replace(body, attachments=tuple(known.get(one.id, one) for one in body.attachments))
 
 
 def settle_media(state: Known, command: MediaSettled) -> Decision:

@@ -23,7 +23,7 @@ def change_card(state: Known, command: ContactChanged, moment: Moment) -> Decisi
         key=contact.key,
         name=contact.name or before.name,
         username=contact.username or before.username,
-        phone=contact.phone,
+        phone=contact.phone if command.is_new_number else contact.phone or before.phone,
         language=contact.language or before.language,
     )
     key = f"contact:{command.event_id}"

@@ -37,6 +37,23 @@ from msgkit.contracts.words import (
 )
 
 DELETED_LINE: Final = "Повідомлення видалено"
+LINK_WORDS: Final[dict[str, str]] = {
+    "story_reply": "Відповідь на історію",
+    "story_mention": "Згадка в історії",
+    "post": "Допис",
+    "reel": "Reels",
+    "link": "Посилання",
+    "product": "Товар",
+    "ad": "Реклама",
+}
+"""What a row and a quotation say of a message without words that points at something."""
+_BY_TYPE: Final = {"image": MessageKind.IMAGE, "video": MessageKind.VIDEO}
+
+
+def words_of(body: Body) -> str:
+    """What a body says in a line; empty: only its kind is left to say."""
+    link = body.shared_link
+    return body.text if body.text or link is None else link.title or LINK_WORDS[link.kind]
 
 
 def is_success(state: MessageState) -> bool:
@@ -183,6 +200,7 @@ def _file_settled(file: Attachment, stored: Stored | None, lost: str | None) -> 
     return replace(
         file,
         state=AttachmentState.READY,
+        kind=_seen_kind(file.kind, stored.mime),
         key=stored.key,
         thumb_key=stored.thumb_key,
         mime=stored.mime,
@@ -192,6 +210,13 @@ def _file_settled(file: Attachment, stored: Stored | None, lost: str | None) -> 
         height=stored.height or file.height,
         duration_s=file.duration_s if stored.duration_s is None else stored.duration_s,
     )
+
+
+def _seen_kind(told: MessageKind, mime: str) -> MessageKind:
+    """What a messenger calls a picture may be a film, or the other way round, e.g. a story."""
+    if told in {MessageKind.IMAGE, MessageKind.VIDEO}:
+        return _BY_TYPE.get(mime.partition("/")[0], told)
+    return told
 
 
 def own_message(
@@ -260,7 +285,7 @@ def last_line(message: Message) -> LastLine:
     return LastLine(
         id=message.id,
         n=message.n,
-        text=DELETED_LINE if message.is_gone else message.body.text[:200],
+        text=DELETED_LINE if message.is_gone else words_of(message.body)[:200],
         kind=message.body.kind,
         direction=message.direction,
         at=message.created_at,

@@ -64,6 +64,10 @@ class Messenger:
     has_templates: bool = False
     tells_reading: bool = False
     """The client can be told that a message was read."""
+    human_reply_window_hours: int | None = None
+    """How long a person may answer in a channel with `Door.human_agent`; None: as everybody."""
+    title: str = ""
+    """What the messenger is called, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,10 @@ class Door:
     disabled: bool = False
     """Switched off by an administrator: nothing goes out, whatever comes is still kept."""
     messenger: Messenger = Messenger()
+    human_agent: bool = False
+    """The messenger lets people of this business answer later than bots."""
+    human_agent_at: datetime | None = None
+    """When an administrator last decided that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,9 +298,9 @@ def referenced_ids(  # noqa: PLR0911  # one line per command
         case MessageReceived():  # first what comes most: a test for another class costs more than a call
             replied = command.reply_to_provider_id
             return () if replied is None else (inbound_message_id(state.id, replied),)
-        case MessageEdited() | MessageRecalled():
+        case MessageRecalled():
             return (inbound_message_id(state.id, command.provider_id),)
-        case MessageDeleted() | ReactionChanged():
+        case MessageEdited() | MessageDeleted() | ReactionChanged():
             return _targets(state, command.provider_id)
         case DeliveryReported():
             message_id = order_of(command.message_id)[0]
@@ -342,7 +350,7 @@ def referenced_provider_ids(fact: Fact) -> tuple[str, ...]:
             return _unless_none(fact.reply_to_provider_id)
         case MessageEchoed():
             return (*_unless_none(fact.reply_to_provider_id), fact.provider_id)
-        case MessageDeleted() | ReactionChanged():
+        case MessageEdited() | MessageDeleted() | ReactionChanged():
             return (fact.provider_id,)
         case MessageRecalled() if fact.direction is Direction.OUT:
             return (fact.provider_id,)

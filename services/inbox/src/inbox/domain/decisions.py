@@ -58,7 +58,7 @@ def decide(  # noqa: PLR0911, PLR0912  # one line per command
         case ContactAvailability():
             return arrivals.availability(state, command, moment)
         case DeliveryReported():
-            return answers.report(state, command, moment)
+            return answers.report(state, command, moment, door)
         case MediaSettled():
             return arrivals.settle_media(state, command)
         case PostReply():

@@ -139,6 +139,7 @@ def _on_message_came(draft: Draft, event: MessageCame, moment: Moment) -> None:
         draft.availability_at = drafting.later(draft.availability_at, event.provider_time)
     draft.in_seq = in_seq
     draft.is_shut = False
+    draft.late_shut_at = None
     draft.arrivals = _with_arrival(draft.arrivals, event)
     drafting.add(draft, message, moment)
 
@@ -162,7 +163,10 @@ def _provider_time(arrival: Arrival) -> datetime:
 
 
 def _on_edited(draft: Draft, event: Edited, moment: Moment) -> None:
-    drafting.change(draft, changes.edited(draft.messages[event.message_id], event, moment))
+    message = changes.edited(draft.messages[event.message_id], event, moment)
+    drafting.change(draft, message)
+    for provider_id in message.provider_ids:
+        drafting.forget_parked(draft, provider_id)
 
 
 def _on_edit_parked(draft: Draft, event: EditParked, _moment: Moment) -> None:

@@ -176,6 +176,8 @@ class AnswerOrdered:
     shared_contact: SharedContact | None = None
     template: Template | None = None
     is_reaction: bool = False
+    client_wrote_at: datetime | None = None
+    """When the client wrote last, as far as known then: what may still be sent depends on it."""
     type: Literal["answer.ordered"] = "answer.ordered"
 
 
@@ -238,6 +240,7 @@ class AnswerReordered:
     shared_contact: SharedContact | None = None
     template: Template | None = None
     is_reaction: bool = False
+    client_wrote_at: datetime | None = None
     type: Literal["answer.reordered"] = "answer.reordered"
 
 
@@ -306,6 +309,8 @@ class WindowShut:
     """The messenger refused an answer because the client wrote too long ago, whatever we had counted."""
 
     dedupe_id: str
+    is_late: bool = False
+    """It was one that only a person may send by then; everybody else's time had ended before."""
     type: Literal["window.shut"] = "window.shut"
 
 

@@ -73,6 +73,15 @@ class SharedContact:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedLink:
+    """What a message points at beside its words, e.g. the story it answers; its picture is a file."""
+
+    kind: Literal["story_reply", "story_mention", "post", "reel", "link", "product", "ad"]
+    title: str | None
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Press:
     """The button of ours the client pressed, and the provider's id of the message it stood under."""
 
@@ -140,6 +149,7 @@ class Body:
     unsupported: str | None = None
     place: Place | None = None
     shared_contact: SharedContact | None = None
+    shared_link: SharedLink | None = None
 
 
 @dataclass(frozen=True, slots=True)

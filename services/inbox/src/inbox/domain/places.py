@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from inbox.domain.changes import DELETED_LINE
+from inbox.domain.bodies import NAMELESS
+from inbox.domain.changes import DELETED_LINE, words_of
 from inbox.domain.commands import Moment
 from inbox.domain.events import ContactBlocked, LineWritten, RequestOpened
 from inbox.domain.pieces import Quoted
@@ -55,7 +56,8 @@ def inbound_position(
     place = (sent_at, provider_seq)
     for arrival in state.arrivals:
         at = arrival.pos_at
-        if (arrival.provider_time, arrival.provider_seq) < place:
+        # What the provider cannot tell apart, as two messages of one second, stays as it came.
+        if (arrival.provider_time, arrival.provider_seq) <= place:
             if below is None or at > below:
                 below = at
             if arrival.provider_time == sent_at and (spaced := at + ARRIVAL_SPACING) > position:
@@ -94,9 +96,10 @@ def quoted(state: Known, provider_id: str | None) -> tuple[str | None, Quoted | 
 
 def quote_of(message: Message) -> Quoted:
     body = message.body
+    author = "Клієнт" if message.author.name == NAMELESS else message.author.name or ""
     if message.is_gone:
-        return Quoted(DELETED_LINE, message.author.name or "")
-    return Quoted(body.text[:200] or KIND_WORDS.get(body.kind, ""), message.author.name or "")
+        return Quoted(DELETED_LINE, author)
+    return Quoted(words_of(body)[:200] or KIND_WORDS.get(body.kind, ""), author)
 
 
 def open_request(state: Known, cause: str, moment: Moment, handler: Handler) -> RequestOpened:

@@ -11,6 +11,7 @@ from typing import Final
 from inbox.domain.commands import Door, PostReply, Refusal
 from inbox.domain.state import Known
 from inbox.domain.windows import refuse_outside
+from msgkit.contracts.words import AuthorKind
 
 SIGN_MAX_CHARS: Final = 16
 """One sign may be a person with two hues of skin and a heart: ten characters that are seen as one."""
@@ -23,7 +24,9 @@ def refuse_reply(state: Known, command: PostReply, moment_at: datetime, door: Do
     refusal = _refuse_content(state, command)
     if refusal is not None or command.note:
         return refusal
-    refusal = refuse_sending(state, door, moment_at, is_template=command.template is not None)
+    refusal = refuse_sending(
+        state, door, moment_at, command.author.kind, is_template=command.template is not None
+    )
     if refusal is not None:
         return refusal
     if command.seen_n is not None and not command.force and not command.is_reaction:
@@ -72,7 +75,9 @@ def _refuse_reaction(state: Known, command: PostReply) -> Refusal | None:
     return None
 
 
-def refuse_sending(state: Known, door: Door, now: datetime, *, is_template: bool) -> Refusal | None:
+def refuse_sending(
+    state: Known, door: Door, now: datetime, author: AuthorKind, *, is_template: bool
+) -> Refusal | None:
     """Why nothing may go out now, e.g. because the reply window is closed."""
     if state.blocked:
         return Refusal(409, "bot_blocked", "Клієнт заблокував бота. Напишіть йому іншим каналом.")
@@ -82,7 +87,7 @@ def refuse_sending(state: Known, door: Door, now: datetime, *, is_template: bool
         return Refusal(
             409, "channel_disconnected", "Канал не підключено. Адміністратор має підключити його знову."
         )
-    return None if is_template else refuse_outside(state, door.messenger, now)
+    return None if is_template else refuse_outside(state, door, now, author)
 
 
 def body_hash(command: PostReply) -> str:

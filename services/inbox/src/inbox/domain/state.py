@@ -209,6 +209,8 @@ class State:
     parked_deletions: tuple[ParkedDeletion, ...] = ()
     is_shut: bool = False
     """The messenger said that the time to answer is over; the client's next message proves it open."""
+    late_shut_at: datetime | None = None
+    """When it said so of an answer that only a person could still send."""
     messages: Mapping[str, Message] = field(default_factory=dict)
 
     @property
@@ -294,6 +296,7 @@ class Draft:
         self.parked_echoes = state.parked_echoes
         self.parked_deletions = state.parked_deletions
         self.is_shut = state.is_shut
+        self.late_shut_at = state.late_shut_at
         self.messages = dict(state.messages)
 
     def state(self) -> State:
@@ -330,6 +333,7 @@ class Draft:
             parked_echoes=self.parked_echoes,
             parked_deletions=self.parked_deletions,
             is_shut=self.is_shut,
+            late_shut_at=self.late_shut_at,
             messages=self.messages,
         )
 

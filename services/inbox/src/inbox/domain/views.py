@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from inbox.domain.pieces import Attachment, Button, Place, SharedContact
+from inbox.domain.bodies import NAMELESS
+from inbox.domain.commands import Messenger
+from inbox.domain.pieces import Attachment, Author, Button, ContactCard, Place, SharedContact, SharedLink
 from inbox.domain.state import Message, State
 from inbox.domain.windows import Window
-from msgkit.contracts.words import AttachmentState
+from msgkit.contracts.words import AttachmentState, AuthorKind
 
+NO_MESSENGER: Final = Messenger()
 View = dict[str, Any]
 """A view of msgkit.contracts.views as plain values, ready to be serialised once.
 
@@ -38,7 +41,7 @@ def message_view(message: Message) -> View:
         "request_id": message.request_id,
         "client_msg_id": message.client_msg_id,
         "direction": message.direction.value,
-        "author": {"kind": message.author.kind.value, "id": message.author.id, "name": message.author.name},
+        "author": _author_view(message.author),
         "kind": body.kind.value,
         "text": body.text if is_there else "",
         "attachments": [_attachment_view(one) for one in body.attachments]
@@ -48,6 +51,7 @@ def message_view(message: Message) -> View:
         "shared_contact": _shared_view(body.shared_contact)
         if body.shared_contact is not None and is_there
         else None,
+        "shared_link": _link_view(body.shared_link) if body.shared_link is not None and is_there else None,
         "buttons": [[_button_view(button) for button in row] for row in message.buttons]
         if message.buttons and is_there
         else [],
@@ -93,6 +97,16 @@ def _shared_view(shared: SharedContact) -> View:
     return {"name": shared.name, "phone": shared.phone, "is_own": shared.is_own}
 
 
+def _author_view(author: Author) -> View:
+    # A contact nobody had named when it came: the row knows what to call him now.
+    name = None if author.kind is AuthorKind.CLIENT and author.name == NAMELESS else author.name
+    return {"kind": author.kind.value, "id": author.id, "name": name}
+
+
+def _link_view(link: SharedLink) -> View:
+    return {"kind": link.kind, "title": link.title, "url": link.url}
+
+
 def _attachment_view(attachment: Attachment) -> View:
     is_ready = attachment.state is AttachmentState.READY
     url = f"/api/v1/media/{attachment.id}/url"
@@ -114,16 +128,20 @@ def _attachment_view(attachment: Attachment) -> View:
     }
 
 
-def row_view(state: State, channel_title: str, window: Window | None = None) -> View:
+def row_view(
+    state: State, channel_title: str, window: Window | None = None, messenger: Messenger = NO_MESSENGER
+) -> View:
     """A ConversationRow as plain values; only of a conversation with messages.
 
     Args:
+        channel_title: as its administrator calls the channel.
         window: whether an answer may go out at the moment of the view; None: no window of the messenger.
+        messenger: what names a contact who has no name.
     """
     if window is None:
         window = Window(open=not state.blocked, code="bot_blocked" if state.blocked else None)
     contact, request, last = state.contact, state.request, state.last_message
-    name = "" if contact is None else contact.name
+    name = "" if contact is None else shown_name(contact, messenger)
     assignee = state.assignee
     return {
         "id": state.id,
@@ -158,7 +176,7 @@ def row_view(state: State, channel_title: str, window: Window | None = None) -> 
             "text": last.text,
             "kind": last.kind.value,
             "direction": last.direction.value,
-            "author": {"kind": last.author.kind.value, "id": last.author.id, "name": last.author.name},
+            "author": _author_view(last.author),
             "at": last.at,
             "state": last.state.value,
         },
@@ -168,6 +186,13 @@ def row_view(state: State, channel_title: str, window: Window | None = None) -> 
         "window": {"open": window.open, "until": window.until, "code": window.code},
         "rev": state.v,
     }
+
+
+def shown_name(contact: ContactCard, messenger: Messenger) -> str:
+    """What people call a contact: by the name, else the name at the messenger, else where they write from."""
+    if contact.name != NAMELESS:
+        return contact.name
+    return contact.username or (f"Клієнт {messenger.title}" if messenger.title else NAMELESS)
 
 
 def unread(state: State, mark: int) -> int:

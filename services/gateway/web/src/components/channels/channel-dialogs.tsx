@@ -9,6 +9,7 @@ import { Question } from '../question'
 import { c } from './channel-texts'
 import { filled, given } from './credentials'
 import { DialogForm, type DialogProps } from './dialog-form'
+import { HumanAgent } from './human-agent'
 import styles from './channels.module.css'
 
 export function ConnectDialog({ onClose, onDone }: DialogProps) {
@@ -18,6 +19,7 @@ export function ConnectDialog({ onClose, onDone }: DialogProps) {
   const [title, setTitle] = useState('')
   const [credentials, setCredentials] = useState<Record<string, string>>({})
   const [base, setBase] = useState('')
+  const [late, setLate] = useState<boolean | null>(null)
   const kind = kinds.data?.find((known) => known.kind === chosen) ?? kinds.data?.find((known) => known.available) ?? null
   const bases = kind?.credentials_schema['x-api-bases'] ?? []
   const choose = (name: string) => {
@@ -25,11 +27,13 @@ export function ConnectDialog({ onClose, onDone }: DialogProps) {
     // The key of one messenger is no key of another, even where the field has the same name.
     setCredentials({})
     setBase('')
+    setLate(null)
   }
   const complete = kind !== null && title.trim() !== '' && filled(kind, credentials)
   const submit = async () => {
     if (!kind) return
-    await api.connect({ kind: kind.kind, title: title.trim(), credentials: given(kind, credentials), ...(base ? { api_base: base } : {}) })
+    await api.connect({ kind: kind.kind, title: title.trim(), credentials: given(kind, credentials), ...(base ? { api_base: base } : {}),
+      ...(late === null ? {} : { settings: { human_agent: late } }) })
     onDone(c.connected)
   }
   return (
@@ -47,6 +51,7 @@ export function ConnectDialog({ onClose, onDone }: DialogProps) {
         </fieldset>
         <TextInput label={c.name} placeholder={c.namePlaceholder} name="title" maxLength={100} value={title} onChange={(event) => setTitle(event.currentTarget.value)} data-autofocus />
         {kind && <CredentialFields kind={kind} values={credentials} onChange={setCredentials} />}
+        {kind?.human_reply_window_hours && <HumanAgent hours={kind.human_reply_window_hours} on={late ?? kind.human_agent_by_default ?? false} onChange={setLate} />}
         {bases.length > 0 && (
           <fieldset className={styles.kinds}>
             <legend>{c.address}</legend>

@@ -56,6 +56,8 @@ export const c = {
   addButton: 'Додати кнопку',
   dropButton: (n: number) => `Прибрати кнопку ${n}`,
   optional: '(необов\'язково)',
+  humanAgent: (days: number) => `Оператори відповідають до ${days} днів`,
+  humanAgentHint: 'Потрібен дозвіл Human Agent від Meta; без нього — 24 години.',
   keyTitle: (title: string) => `Новий ключ для «${title}»`,
   keyHint: 'Ключ має бути від того самого облікового запису. Старий перестане діяти, щойно месенджер прийме новий.',
   kind: 'Месенджер',

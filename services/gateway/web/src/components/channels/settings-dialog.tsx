@@ -9,6 +9,7 @@ import { ClearIcon, PlusIcon } from '../icons'
 import { Question } from '../question'
 import { c } from './channel-texts'
 import { DialogForm, type DialogProps } from './dialog-form'
+import { HumanAgent } from './human-agent'
 import { MOST_BUTTONS, changesOf, drawn, halfFilled, type Draft } from './settings'
 import styles from './channels.module.css'
 
@@ -34,6 +35,7 @@ export function SettingsDialog({ channel, onClose, onDone }: DialogProps & { cha
         <TextInput label={c.name} name="title" maxLength={100} value={draft.title} onChange={(event) => put({ title: event.currentTarget.value })} data-autofocus />
         <TextInput label={c.roles} description={c.rolesHint} placeholder={c.rolesPlaceholder} name="roles" value={draft.roles} spellCheck={false}
           onChange={(event) => put({ roles: event.currentTarget.value })} />
+        {channel.human_reply_window_hours && <HumanAgent hours={channel.human_reply_window_hours} on={draft.humanAgent} onChange={(humanAgent) => put({ humanAgent })} />}
         {greets && (
           <>
             <Textarea label={c.welcome} description={c.welcomeHint} placeholder={c.welcomePlaceholder} name="welcome" autosize minRows={2} maxRows={6} value={draft.welcome}

@@ -10,10 +10,11 @@ export interface Draft {
   roles: string
   welcome: string
   buttons: readonly ChannelButton[]
+  humanAgent: boolean
 }
 
 export function drawn({ title, settings }: ChannelDetails): Draft {
-  return { title, roles: settings.roles?.join(', ') ?? '', welcome: settings.welcome.text, buttons: settings.welcome.buttons }
+  return { title, roles: settings.roles?.join(', ') ?? '', welcome: settings.welcome.text, buttons: settings.welcome.buttons, humanAgent: settings.human_agent }
 }
 
 /** A button that does something and says nothing. */
@@ -30,6 +31,7 @@ export function changesOf(channel: ChannelDetails, draft: Draft): ChannelChange 
   const changed: Partial<ChannelSettings> = {
     ...(same(roles, settings.roles) ? {} : { roles }),
     ...(same(welcome, { text: settings.welcome.text, buttons: settings.welcome.buttons.map(({ text, value }) => ({ text, value })) }) ? {} : { welcome }),
+    ...(draft.humanAgent === settings.human_agent ? {} : { human_agent: draft.humanAgent }),
   }
   return { ...(title === channel.title ? {} : { title }), ...(Object.keys(changed).length > 0 ? { settings: changed } : {}) }
 }

@@ -1,0 +1,1 @@
+"""Messenger of Facebook pages and Instagram Direct: Meta's Graph API for both, over real HTTP."""

@@ -72,7 +72,8 @@ def test_what_the_phone_could_not_show_says_why_and_can_be_sent_again(
     failed = page.get_by_test_id("failed")
     expect(failed).to_contain_text("Не надіслано. ")
     assert len(failed.inner_text()) > len("Не надіслано. ПовторитиВидалити") + 10, "there is a reason"
-    expect(page.get_by_role("img", name="Останнє повідомлення не надіслано")).to_be_visible()
+    row = page.get_by_test_id("chat-row").and_(page.locator("[aria-selected=true]"))
+    expect(row.get_by_role("img", name="Останнє повідомлення не надіслано")).to_be_visible()
     keep_picture(page, "failed")
     failed.get_by_role("button", name="Повторити").click()
     expect(olena.message("ось прайс").get_by_role("img", name="Доставлено")).to_be_visible()

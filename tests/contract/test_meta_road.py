@@ -23,8 +23,9 @@ from meta_playground import (
 )
 
 from ingest_meta.connector import MetaConnector
-from ingest_meta.payloads import FACEBOOK, INSTAGRAM, SIGNATURE_HEADER
+from ingest_meta.payloads import FACEBOOK, INSTAGRAM
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.events import (
     InboundEvent,
     MessageDeleted,

@@ -9,8 +9,8 @@ import pytest
 from whatsapp_playground import COEX, COEX_PATH, COEX_WABA, NUMBER, PATH, SECRET, VERIFY, WABA, Stage
 
 from ingest_whatsapp.connector import WhatsAppConnector
-from ingest_whatsapp.payloads import SIGNATURE_HEADER
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.events import (
     ContactChanged,
     InboundEvent,

@@ -125,6 +125,7 @@ class Stage:
                 "message_id": new_id(),
                 "out_seq": self.out_seq[channel],
                 "author_kind": AuthorKind.OPERATOR,
+                "client_wrote_at": None,
                 "text": text,
                 "media": [],
                 "buttons": [],

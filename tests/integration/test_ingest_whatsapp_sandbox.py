@@ -140,6 +140,7 @@ class Stage:
                 "message_id": new_id(),
                 "out_seq": self.out_seq[key],
                 "author_kind": AuthorKind.OPERATOR,
+                "client_wrote_at": None,
                 "text": text,
                 "media": [],
                 "buttons": [],

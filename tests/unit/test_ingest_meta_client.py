@@ -36,7 +36,6 @@ from ingest_meta import graph as graph_module
 from ingest_meta.bodies import Request
 from ingest_meta.client import GraphClient
 from ingest_meta.files import File, FileKind
-from ingest_meta.pauses import usage_wait_s
 from ingest_meta.payloads import FileKey
 from msgkit.connector.contract import Account, Profile
 from msgkit.connector.errors import (
@@ -47,6 +46,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.pauses import usage_wait_s
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.objects import ObjectStore, new_key
 from msgkit.testing.wire import Answer, as_json

@@ -14,7 +14,6 @@ from meta_talk import ACCOUNT, FIXTURES, IGSID, INSTAGRAM, PSID, ours
 
 from ingest_meta.client import GraphClient
 from ingest_meta.connector import MetaConnector
-from ingest_meta.payloads import SIGNATURE_HEADER
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
     CredentialsInvalid,
@@ -24,6 +23,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.objects import ObjectStore
 from msgkit.testing.connector_suite import ConnectorExam, ErrorRow

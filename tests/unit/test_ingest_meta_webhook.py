@@ -24,7 +24,6 @@ from meta_talk import (
 )
 
 from ingest_meta.connector import MetaConnector
-from ingest_meta.payloads import SIGNATURE_HEADER
 from msgkit.connector.contract import (
     Account,
     HasKinds,
@@ -39,6 +38,7 @@ from msgkit.connector.contract import (
     SignalsChats,
 )
 from msgkit.connector.errors import PayloadInvalid, SignatureInvalid
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.events import MessageReceived
 
 CONNECTOR = MetaConnector(client=None)  # type: ignore[arg-type]  # pure members only

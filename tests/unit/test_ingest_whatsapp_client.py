@@ -19,7 +19,6 @@ from ingest_whatsapp import graph as graph_module
 from ingest_whatsapp.bodies import Request
 from ingest_whatsapp.client import GraphClient
 from ingest_whatsapp.files import File, FileKind
-from ingest_whatsapp.pauses import Pauses, retry_after_s, usage_wait_s
 from ingest_whatsapp.payloads import FileKey
 from ingest_whatsapp.uploads import Uploads
 from msgkit.connector.contract import Account
@@ -31,6 +30,7 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.pauses import Pauses, retry_after_s, usage_wait_s
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import utc_now
 from msgkit.runtime.objects import ObjectStore, new_key

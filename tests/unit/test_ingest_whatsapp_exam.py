@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ingest_whatsapp.client import GraphClient
 from ingest_whatsapp.connector import WhatsAppConnector
-from ingest_whatsapp.payloads import OBJECT, SIGNATURE_HEADER
+from ingest_whatsapp.payloads import OBJECT
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
     CredentialsInvalid,
@@ -22,6 +22,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.words import FailureCode, MessageKind
 from msgkit.runtime.objects import ObjectStore
 from msgkit.testing.connector_suite import RECEIVED_AT, Case, ConnectorExam, ErrorRow

@@ -24,7 +24,6 @@ from whatsapp_talk import (
 )
 
 from ingest_whatsapp.connector import WhatsAppConnector
-from ingest_whatsapp.payloads import SIGNATURE_HEADER
 from msgkit.connector.contract import (
     HasTemplates,
     Polls,
@@ -33,6 +32,7 @@ from msgkit.connector.contract import (
     SignalsChats,
 )
 from msgkit.connector.errors import PayloadInvalid, SignatureInvalid
+from msgkit.connector.hub import SIGNATURE_HEADER
 from msgkit.contracts.events import MessageReceived
 
 CONNECTOR = WhatsAppConnector(client=None)  # type: ignore[arg-type]  # pure members only

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urljoin, urlsplit
 
-from ingest_meta.payloads import FACEBOOK, FILE_NAME_MAX_CHARS, URL_MAX_CHARS, text, words
+from ingest_meta.payloads import FACEBOOK, FILE_NAME_MAX_CHARS, URL_MAX_CHARS
+from msgkit.connector.raw import text, words
 
 FILE_HOSTS: Final = ("fbcdn.net", "fbsbx.com", "cdninstagram.com")
 """Where Meta keeps files, with everything below them. Source: fact sheet 2.5."""

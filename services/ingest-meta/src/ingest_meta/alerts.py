@@ -6,8 +6,9 @@ Source: fact sheet 1.2, «policy_enforcement».
 from __future__ import annotations
 
 from ingest_meta.envelope import Frame
-from ingest_meta.payloads import NAME_MAX_CHARS, Node, node, text, words
+from ingest_meta.payloads import NAME_MAX_CHARS
 from msgkit.connector.contract import AccountAlert, Parsed
+from msgkit.connector.raw import Node, node, text, words
 
 _WARNED = (
     "Meta попереджає про порушення правил{why}. Перевірте «Якість сторінки» в Meta Business Suite й виправте "

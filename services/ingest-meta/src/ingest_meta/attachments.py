@@ -18,17 +18,10 @@ from ingest_meta.payloads import (
     URL_MAX_CHARS,
     WORD_MAX_CHARS,
     FileKey,
-    Node,
-    is_node,
-    items,
     moment,
-    node,
-    number,
-    opaque,
-    short,
-    words,
 )
 from msgkit.connector.contract import Account
+from msgkit.connector.raw import Node, is_node, items, node, number, opaque, short, words
 from msgkit.contracts.events import MediaRef, Place, SharedLink
 from msgkit.contracts.words import MessageKind
 

@@ -11,7 +11,8 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from ingest_meta.files import File
-from ingest_meta.payloads import HUMAN_REPLY_WINDOW_HOURS, REPLY_WINDOW_HOURS, Node
+from ingest_meta.payloads import HUMAN_REPLY_WINDOW_HOURS, REPLY_WINDOW_HOURS
+from msgkit.connector.raw import Node
 
 REPLY_WINDOW: Final = timedelta(hours=REPLY_WINDOW_HOURS)
 HUMAN_REPLY_WINDOW: Final = timedelta(hours=HUMAN_REPLY_WINDOW_HOURS)

@@ -16,7 +16,6 @@ from ingest_meta.bodies import REPLY_WINDOW, Messaging, Request, messaging_of, t
 from ingest_meta.downloads import Downloads
 from ingest_meta.flavours import FACEBOOK_URL, INSTAGRAM_URL, Flavour, flavour_of, node_of
 from ingest_meta.graph import Ask, Graph, own_id, step
-from ingest_meta.payloads import Node, integer, opaque
 from ingest_meta.recalls import CALLS_PER_SECOND, Recalls
 from ingest_meta.refusals import OTHERS_THREAD, Does, beside, row_of, to_error
 from ingest_meta.subscriptions import Subscriptions
@@ -37,6 +36,7 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     RecipientUnreachable,
 )
+from msgkit.connector.raw import Node, integer, opaque
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger

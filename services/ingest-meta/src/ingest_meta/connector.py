@@ -12,7 +12,6 @@ from ingest_meta.client import GraphClient
 from ingest_meta.inbound import to_parsed
 from ingest_meta.manifests import FACEBOOK_MANIFEST, INSTAGRAM_MANIFEST
 from ingest_meta.outbound import to_requests
-from ingest_meta.seals import challenge_of, signed_by
 from msgkit.connector.contract import (
     Account,
     AppPart,
@@ -25,6 +24,7 @@ from msgkit.connector.contract import (
     Receipt,
     WebhookRequest,
 )
+from msgkit.connector.hub import challenge_of, signed_by
 from msgkit.contracts.events import SendMessage
 from msgkit.contracts.internal_api import AccountSettings
 

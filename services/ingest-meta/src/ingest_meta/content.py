@@ -10,20 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from ingest_meta.attachments import LINES_MAX, NOTHING, Piece, pieces_of, story_of
-from ingest_meta.payloads import (
-    INSTAGRAM,
-    NAME_MAX_CHARS,
-    TEXT_KEPT_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    is_node,
-    items,
-    node,
-    opaque,
-    text,
-    words,
-)
+from ingest_meta.payloads import INSTAGRAM, NAME_MAX_CHARS, TEXT_KEPT_CHARS, WORD_MAX_CHARS
 from msgkit.connector.contract import Account
+from msgkit.connector.raw import Node, is_node, items, node, opaque, text, words
 from msgkit.contracts.events import Content, MediaRef, Place, SharedContact, SharedLink
 from msgkit.contracts.words import MessageKind
 

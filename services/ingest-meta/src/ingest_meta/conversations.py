@@ -16,7 +16,8 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from ingest_meta.flavours import Flavour
-from ingest_meta.payloads import Node, integer, is_node, items, moment, node, opaque, text
+from ingest_meta.payloads import moment
+from msgkit.connector.raw import Node, integer, is_node, items, node, opaque, text
 
 LIST_FIELDS: Final = "id,updated_time"
 MESSAGE_FIELDS: Final = "id,created_time,from,to,message,attachments,sticker,shares,story"

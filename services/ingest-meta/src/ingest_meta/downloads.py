@@ -6,18 +6,16 @@ the allow-list. Source: fact sheet 2.5.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from ingest_meta.addresses import FILE_HOSTS, file_name
 from ingest_meta.graph import USER_AGENT
 from ingest_meta.payloads import read_ref
 from msgkit.connector.contract import Account, MediaStream
-from msgkit.connector.errors import MessageRejected, ProviderUnavailable
+from msgkit.connector.errors import MessageRejected
+from msgkit.connector.file_fetch import NearServers, addresses_of, fetch_error, origin_of
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.safe_fetch import FetchFailed, FetchRefused, SafeFetch
@@ -27,10 +25,6 @@ log = get_logger(__name__)
 FILE_MAX_BYTES: Final = 100 * 1024 * 1024
 """More than a client can send; what we keep is decided by the kit."""
 TOTAL_SECONDS: Final = 180.0
-_EVERYWHERE = ("0.0.0.0/0", "::/0")
-_TRY_AGAIN = frozenset({408, 425, 429})
-
-Origin = tuple[str, str, int]
 
 
 class Downloads:
@@ -42,11 +36,11 @@ class Downloads:
             outside: for tests: one that knows other servers.
         """
         self._outside = outside or SafeFetch(resolver=_metas_only, ports=(443,))
-        self._near: dict[Origin, SafeFetch] = {}
+        self._near = NearServers()
 
     async def aclose(self) -> None:
-        for fetch in (self._outside, *self._near.values()):
-            await fetch.aclose()
+        await self._outside.aclose()
+        await self._near.aclose()
 
     @asynccontextmanager
     async def open(self, ref: str, account: Account) -> AsyncIterator[MediaStream]:
@@ -70,13 +64,10 @@ class Downloads:
             raise _error(exc) from exc
 
     def _fetch_for(self, url: str, account: Account) -> SafeFetch:
-        origin = _origin(url)
-        near = None if account.api_base is None else _origin(account.api_base)
-        if near is not None and origin == near:
-            fetch = self._near.get(near)
-            if fetch is None:
-                fetch = self._near[near] = _fetch_from(near)
-            return fetch
+        near = self._near.fetch_for(url, account)
+        if near is not None:
+            return near
+        origin = origin_of(url)
         if origin is None or origin[0] != "https" or not _is_metas(origin[1]):
             log.warning("media_host_refused", host=None if origin is None else origin[1])
             raise FetchRefused("host")
@@ -87,40 +78,12 @@ async def _metas_only(host: str, port: int) -> Iterable[str]:
     """Addresses of Meta's own names, and of no other: a redirect leads nowhere else either."""
     if not _is_metas(host):
         raise FetchRefused("address")
-    return await _addresses(host, port)
+    return await addresses_of(host, port)
 
 
 def _is_metas(host: str) -> bool:
     plain = host.lower().rstrip(".")
     return any(plain == own or plain.endswith(f".{own}") for own in FILE_HOSTS)
-
-
-def _fetch_from(origin: Origin) -> SafeFetch:
-    """Fetches from this server wherever it lies, and from no other: also not along a redirect."""
-    _, wanted_host, wanted_port = origin
-
-    async def resolve(host: str, port: int) -> Iterable[str]:
-        if (host.lower().strip("[]"), port) != (wanted_host, wanted_port):
-            raise FetchRefused("address")
-        return await _addresses(host, port)
-
-    return SafeFetch(resolver=resolve, allowed_networks=_EVERYWHERE)
-
-
-async def _addresses(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
-def _origin(url: str) -> Origin | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 async def _told(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -132,12 +95,7 @@ async def _told(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _error(exc: FetchRefused | FetchFailed) -> Exception:
-    """What a fetch that did not work means; nothing about it is ambiguous."""
-    if isinstance(exc, FetchRefused):
-        return _too_big() if exc.reason == "too_big" else _gone()
-    if exc.status is not None and 400 <= exc.status < 500 and exc.status not in _TRY_AGAIN:
-        return _gone()
-    return ProviderUnavailable(f"the file did not come: {exc}")
+    return fetch_error(exc, gone=_gone(), too_big=_too_big())
 
 
 def _too_big() -> MessageRejected:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from ingest_meta.payloads import OBJECTS, Node, is_node, items, moment, node, opaque, text
+from ingest_meta.payloads import OBJECTS, moment
 from msgkit.connector.contract import Account, AppPart, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
-from msgkit.contracts.events import RAW_LIMIT_BYTES
-from msgkit.contracts.ids import conversation_id, inbound_event_id
-
-_HALF_OF_A_SIGN = re.compile(rb"\\u[dD][89a-fA-F]")
-"""A surrogate. Two of them are a sign beyond the first 65,536 of Unicode; one alone is nothing."""
+from msgkit.connector.event_fields import event_fields, raw_of
+from msgkit.connector.raw import Node, is_node, items, node, opaque, read_json, text
+from msgkit.contracts.ids import conversation_id
 
 Where = Literal["messaging", "standby", "changes", "nothing"]
 _LISTS: Final[tuple[Where, ...]] = ("messaging", "standby", "changes")
@@ -82,7 +78,7 @@ def split(body: bytes) -> Sequence[AppPart]:
 
 def _whole(body: bytes) -> Node:
     try:
-        whole = _read(body)
+        whole = read_json(body)
     except ValueError as exc:
         raise PayloadInvalid(f"not readable as JSON: {str(exc)[:200]}") from None
     if not is_node(whole):
@@ -94,20 +90,6 @@ def _whole(body: bytes) -> Node:
     if not isinstance(whole.get("entry"), list):
         raise PayloadInvalid("a webhook without entries")
     return whole
-
-
-def _read(body: bytes) -> Any:
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError:
-        if not _HALF_OF_A_SIGN.search(body):
-            raise
-    # A text cut in the middle of a sign: it must not cost the messages beside it.
-    try:
-        said = json.dumps(json.loads(body), ensure_ascii=False)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return from_json(said.encode("utf-8", "replace"), allow_inf_nan=False)
 
 
 def _items_of(entry: object) -> Iterator[Item]:
@@ -159,16 +141,11 @@ class Frame:
             provider_key: what makes a repeat the same event.
             event_type: the event's `type`.
         """
-        account = self.account
-        raw = to_json(told)
-        return {
-            "type": event_type,
-            "event_id": inbound_event_id(account.kind, account.channel_id, provider_key, event_type),
-            "tenant_id": account.tenant_id,
-            "channel_id": account.channel_id,
-            "channel_kind": account.kind,
-            "recorded_at": self.request.received_at.astimezone(UTC),
-            "conversation_id": self.conversation_id(contact_key),
-            "webhook_id": self.request.webhook_id,
-            "raw": raw.decode() if len(raw) <= RAW_LIMIT_BYTES else "",
-        }
+        return event_fields(
+            self.account,
+            self.request,
+            conversation_id=self.conversation_id(contact_key),
+            provider_key=provider_key,
+            event_type=event_type,
+            raw=raw_of(told),
+        )

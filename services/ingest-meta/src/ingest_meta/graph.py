@@ -17,8 +17,6 @@ import httpx2
 from pydantic_core import from_json, to_json
 
 from ingest_meta.flavours import FACEBOOK_URL, INSTAGRAM_URL, VERSION, flavour_of
-from ingest_meta.pauses import Pauses, retry_after_s, usage_wait_s
-from ingest_meta.payloads import Node, integer, is_node, node, words
 from ingest_meta.refusals import PAUSE_SECONDS, row_of, to_error
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
@@ -29,6 +27,8 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.pauses import Pauses, retry_after_s, usage_wait_s
+from msgkit.connector.raw import Node, integer, is_node, node, words
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
 from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client

@@ -17,20 +17,10 @@ from ingest_meta.content import own_phone, referral_link, to_content, to_text
 from ingest_meta.envelope import Frame
 from ingest_meta.flavours import flavour_of
 from ingest_meta.keyboards import read_payload
-from ingest_meta.payloads import (
-    NAME_MAX_CHARS,
-    PAYLOAD_MAX_CHARS,
-    TEXT_KEPT_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    is_node,
-    node,
-    opaque,
-    short,
-    text,
-)
+from ingest_meta.payloads import NAME_MAX_CHARS, PAYLOAD_MAX_CHARS, TEXT_KEPT_CHARS, WORD_MAX_CHARS
 from ingest_meta.receipts import mark_of, to_delivered, to_read, to_sent
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
+from msgkit.connector.raw import Node, is_node, node, opaque, short, text
 from msgkit.contracts.events import (
     ButtonPress,
     Contact,

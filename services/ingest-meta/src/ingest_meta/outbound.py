@@ -10,10 +10,11 @@ from ingest_meta.bodies import Request
 from ingest_meta.files import File, to_file
 from ingest_meta.flavours import Flavour, flavour_of
 from ingest_meta.keyboards import Keyboard, to_keyboard, to_template
-from ingest_meta.payloads import TEMPLATE_TEXT_MAX_CHARS, Node
+from ingest_meta.payloads import TEMPLATE_TEXT_MAX_CHARS
 from ingest_meta.texts import INSTAGRAM_ROOM, MESSENGER_ROOM, cut_end, split_text
 from msgkit.connector.contract import Account, send_mark
 from msgkit.connector.errors import MessageRejected
+from msgkit.connector.raw import Node
 from msgkit.contracts.events import Place, SendMessage, SharedContact
 from msgkit.contracts.words import AuthorKind, FailureCode
 

@@ -1,4 +1,4 @@
-"""Words of Messenger and Instagram: kinds, limits, references of files, and careful readers of raw JSON.
+"""Words of Messenger and Instagram: kinds, limits, moments, references of files.
 
 Webhooks are read as raw dicts: Meta leaves out and adds keys without notice, and its own pages contradict
 each other (fact sheet 1.2, 1.3).
@@ -7,13 +7,14 @@ each other (fact sheet 1.2, 1.3).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeGuard
+from typing import Final
 
 from pydantic_core import from_json
+
+from msgkit.connector.raw import integer, node
 
 FACEBOOK: Final = "facebook"
 INSTAGRAM: Final = "instagram"
@@ -50,89 +51,20 @@ REPLY_WINDOW_HOURS: Final = 24
 HUMAN_REPLY_WINDOW_HOURS: Final = 168
 """The same for a person, with Meta's feature Human Agent. Source: fact sheet 2.6."""
 
-SIGNATURE_HEADER: Final = b"x-hub-signature-256"
 OBJECTS: Final[Mapping[str, str]] = {"page": FACEBOOK, "instagram": INSTAGRAM}
 """Which of our kinds a webhook's `object` is about. Source: fact sheet 1.1, «Routing to a channel record»."""
 
 WORD_MAX_CHARS: Final = 64
 NAME_MAX_CHARS: Final = 256
-ID_MAX_CHARS: Final = 512
-"""Of a mid, «up to ~250 chars» (fact sheet 1.1)."""
 URL_MAX_CHARS: Final = 4096
 FILE_NAME_MAX_CHARS: Final = 255
 TEXT_KEPT_CHARS: Final = 100_000
 """Of a text that comes in; far above what Meta lets anybody write."""
-INT_MAX: Final = 2**63 - 1
-"""What a database and a broker can hold."""
 
 _SECONDS_MAX = 253_370_764_800
 """A year before the last moment there is, so that any time zone can show it."""
 _MILLISECONDS_FROM = 10**12
 """From here on a time is milliseconds, below it is seconds. Source: fact sheet 1.1, «Timestamps»."""
-_DIGITS = re.compile(r"[0-9]{1,19}")
-
-Node = Mapping[str, Any]
-
-
-def is_node(value: object) -> TypeGuard[Node]:
-    """Whether a JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def node(value: object) -> Node:
-    """The object, or an empty one."""
-    return value if is_node(value) else {}
-
-
-def items(value: object) -> list[Any]:
-    """The list, or an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def integer(value: object) -> int | None:
-    """The whole number, also one written as text, if we can keep it. JSON's true is no number."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    return value if type(value) is int and abs(value) <= INT_MAX else None
-
-
-def number(value: object) -> float | None:
-    """The number, whole or not, also one written as text; never what is not a number at all."""
-    if isinstance(value, str):
-        try:
-            value = float(value[:WORD_MAX_CHARS])
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # An endless one is not within the bound, and nothing else that is no number.
-    return float(value) if abs(value) <= INT_MAX else None
-
-
-def text(value: object) -> str | None:
-    """The string, if it is one."""
-    return value if isinstance(value, str) else None
-
-
-def words(value: object, max_chars: int) -> str | None:
-    """One line: without line breaks and doubled spaces, cut; None if nothing is left."""
-    return " ".join((text(value) or "")[: max_chars * 4].split())[:max_chars] or None
-
-
-def short(value: object, max_chars: int) -> str | None:
-    """The string cut to its first characters; None if it is empty or none."""
-    found = text(value)
-    return found[:max_chars] if found else None
-
-
-def opaque(value: object, max_chars: int = ID_MAX_CHARS) -> str | None:
-    """An id as text, whichever way it is written; None if it is none or too long to be one."""
-    if type(value) is int and 0 < value <= INT_MAX:
-        return str(value)
-    found = text(value)
-    if not found or len(found) > max_chars or not found.isprintable() or found.isspace():
-        return None
-    return found
 
 
 def moment(timestamp: object) -> datetime | None:

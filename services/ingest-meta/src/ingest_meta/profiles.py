@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from ingest_meta.flavours import Flavour
-from ingest_meta.payloads import NAME_MAX_CHARS, WORD_MAX_CHARS, Node, integer, words
+from ingest_meta.payloads import NAME_MAX_CHARS, WORD_MAX_CHARS
 from ingest_meta.refusals import Does, row_of, to_error
 from msgkit.connector.contract import Profile
+from msgkit.connector.raw import Node, integer, words
 
 MESSENGER_FIELDS: Final = "first_name,last_name,name"
 """Language, time zone and gender need permissions of their own, and one that is missing costs all of them."""

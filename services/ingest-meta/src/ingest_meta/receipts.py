@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from ingest_meta.envelope import Frame
-from ingest_meta.payloads import Node, items, moment, node, opaque, text
+from ingest_meta.payloads import moment
 from msgkit.connector.contract import Parsed, ProviderReceipt
+from msgkit.connector.raw import Node, items, node, opaque, text
 from msgkit.contracts.words import MessageState
 
 _OURS: Final = re.compile(r"[0-9a-f]{32}\.[0-9]{1,9}")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from ingest_meta.payloads import Node, integer, text
 from msgkit.connector.errors import (
     CredentialsInvalid,
     MessageRejected,
@@ -18,6 +17,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.raw import Node, integer, text
 from msgkit.contracts.words import FailureCode
 
 BAD_PARAMETER: Final = 100

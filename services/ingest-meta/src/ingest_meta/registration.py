@@ -10,21 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from ingest_meta.flavours import Flavour
-from ingest_meta.payloads import (
-    NAME_MAX_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    integer,
-    is_node,
-    items,
-    node,
-    opaque,
-    text,
-    words,
-)
+from ingest_meta.payloads import NAME_MAX_CHARS, WORD_MAX_CHARS
 from ingest_meta.refusals import BAD_PARAMETER
 from msgkit.connector.contract import Account, ConnectionReport, Identity
 from msgkit.connector.errors import CredentialsInvalid
+from msgkit.connector.raw import Node, integer, is_node, items, node, opaque, text, words
 
 Fields = tuple[tuple[str, ...], ...]
 """Fields of webhooks; each with the spellings it may have, the likelier first."""

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ingest_meta.flavours import Flavour
-from ingest_meta.payloads import Node, integer, items, moment, opaque
+from ingest_meta.payloads import moment
 from msgkit.connector.errors import CredentialsInvalid
+from msgkit.connector.raw import Node, integer, items, opaque
 
 WARNED_BEFORE: Final = timedelta(days=7)
 LIVES: Final = timedelta(days=60)

@@ -47,16 +47,12 @@ from ingest_telegram.payloads import (
     SendAlbum,
     SendFile,
     SendText,
-    integer,
-    is_node,
-    items,
-    node,
-    text,
 )
 from ingest_telegram.refusals import FILE_TABLE, to_error, token_refused
 from ingest_telegram.wire import CALL_SECONDS, Terms, Upload, Wire
 from msgkit.connector.contract import Account, Identity, MediaStream, Polled, Receipt
 from msgkit.connector.errors import PROVIDER_ERRORS, DeliveryUnknown, ProviderUnavailable
+from msgkit.connector.raw import is_node, items, json_integer, node, text
 from msgkit.contracts.views import BotCommand
 from msgkit.runtime import metrics
 from msgkit.runtime.objects import ObjectStore
@@ -139,7 +135,7 @@ class TelegramClient:
                 sent = await self._send_file(account, request)
             case SendAlbum():
                 sent = await self._send_album(account, request)
-        ids = [integer(node(message).get("message_id")) for message in items(sent) or [sent]]
+        ids = [json_integer(node(message).get("message_id")) for message in items(sent) or [sent]]
         told = [str(message_id) for message_id in ids if message_id is not None]
         return Receipt(told[0], tuple(told[1:])) if told else Receipt(None)
 
@@ -197,7 +193,7 @@ class TelegramClient:
             # Nothing was to be delivered: asking again harms nobody.
             raise ProviderUnavailable(str(exc)) from None
         path = text(found.get("file_path")) or ""
-        if (integer(found.get("file_size")) or 0) > DOWNLOAD_MAX_BYTES:
+        if (json_integer(found.get("file_size")) or 0) > DOWNLOAD_MAX_BYTES:
             raise to_error(400, "file is too big", None, FILE_TABLE)
         if not _FILE_PATH.fullmatch(path):
             raise to_error(400, "wrong file_id", None, FILE_TABLE)
@@ -221,7 +217,7 @@ class TelegramClient:
         )
         terms = Terms(seconds=wait + CALL_SECONDS)
         updates = [update for update in items(await self._call(account, call, terms)) if is_node(update)]
-        ids = [found for update in updates if (found := integer(update.get("update_id"))) is not None]
+        ids = [found for update in updates if (found := json_integer(update.get("update_id"))) is not None]
         if updates and not ids:
             raise ProviderUnavailable("updates without an id: the answer is not Telegram's")
         return Polled(
@@ -238,7 +234,7 @@ class TelegramClient:
     async def who_am_i(self, account: Account) -> Identity:
         """getMe: the bot behind a token."""
         me = node(await self._call(account, GetMe()))
-        bot_id = integer(me.get("id"))
+        bot_id = json_integer(me.get("id"))
         if bot_id is None:
             raise DeliveryUnknown("getMe answered without an id")
         name = text(me.get("username"))
@@ -262,9 +258,9 @@ class TelegramClient:
         allowed = info.get("allowed_updates")
         return WebhookInfo(
             url=text(info.get("url")) or "",
-            pending_updates=integer(info.get("pending_update_count")),
+            pending_updates=json_integer(info.get("pending_update_count")),
             last_error=text(info.get("last_error_message")),
-            last_error_at=integer(info.get("last_error_date")),
+            last_error_at=json_integer(info.get("last_error_date")),
             allowed_updates=tuple(kind for kind in allowed if isinstance(kind, str))
             if isinstance(allowed, list)
             else None,

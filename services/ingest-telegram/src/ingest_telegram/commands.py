@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ingest_telegram.payloads import COMMAND_DESCRIPTION_MAX_UNITS, COMMANDS_MAX, utf16_units
+from ingest_telegram.payloads import COMMAND_DESCRIPTION_MAX_UNITS, COMMANDS_MAX
 from msgkit.connector.errors import MessageRejected
+from msgkit.connector.raw import utf16_units
 from msgkit.contracts.views import BotCommand
 from msgkit.contracts.words import FailureCode
 

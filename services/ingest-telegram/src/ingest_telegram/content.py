@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ingest_telegram import payloads
-from ingest_telegram.payloads import Node, integer, is_node, items, node, number, short, text
+from msgkit.connector.raw import Node, is_node, items, json_integer, json_number, node, short, text
 from msgkit.contracts.events import Content, MediaRef, Place, SharedContact, TextEntity
 from msgkit.contracts.words import MessageKind
 
@@ -59,7 +59,7 @@ def own_phone(message: Node, person_id: int) -> str | None:
     Anybody may forward somebody else's card. Source: core.telegram.org/bots/api#contact; fact sheet 1.4.
     """
     card = node(message.get("contact"))
-    return _phone(card) if integer(card.get("user_id")) == person_id else None
+    return _phone(card) if json_integer(card.get("user_id")) == person_id else None
 
 
 def _content(
@@ -91,7 +91,7 @@ def _with_file(message: Node, kind: MessageKind, file: Node, **known: Any) -> Co
     ref = text(file.get("file_id"))
     if not ref:
         return None
-    duration = number(file.get("duration"))
+    duration = json_number(file.get("duration"))
     length = _natural(file.get("length"))  # a round video has one measure
     claimed: dict[str, Any] = {
         "name": short(file.get("file_name"), _FILE_NAME_MAX_CHARS),
@@ -149,7 +149,7 @@ def _sticker(message: Node) -> Content | None:
 def _place(message: Node) -> Content | None:
     venue = node(message.get("venue"))
     location = node(message.get("location")) or node(venue.get("location"))
-    latitude, longitude = number(location.get("latitude")), number(location.get("longitude"))
+    latitude, longitude = json_number(location.get("latitude")), json_number(location.get("longitude"))
     if latitude is None or longitude is None or not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         return None
     place = Place(
@@ -168,11 +168,13 @@ def _card(message: Node) -> Content | None:
     name = " ".join(part.strip() for part in names if part.strip())
     if phone is None and not name:
         return None
-    sender = integer(node(message.get("from")).get("id")) or integer(node(message.get("chat")).get("id"))
+    sender = json_integer(node(message.get("from")).get("id")) or json_integer(
+        node(message.get("chat")).get("id")
+    )
     shared = SharedContact(
         name=name[: payloads.NAME_MAX_CHARS] or _NAMELESS_CARD,
         phone=phone,
-        is_own=phone is not None and sender is not None and integer(card.get("user_id")) == sender,
+        is_own=phone is not None and sender is not None and json_integer(card.get("user_id")) == sender,
     )
     return _content(MessageKind.CONTACT, "", shared_contact=shared)
 
@@ -187,7 +189,7 @@ def _phone(card: Node) -> str | None:
     if came is None:
         return None
     digits = re.sub(r"[\s().\-]", "", came)
-    is_international = digits.startswith("+") or integer(card.get("user_id")) is not None
+    is_international = digits.startswith("+") or json_integer(card.get("user_id")) is not None
     digits = digits.removeprefix("+")
     return f"+{digits}" if is_international and _PHONE_DIGITS.fullmatch(digits) else came
 
@@ -222,5 +224,5 @@ def _entities(value: object) -> list[TextEntity]:
 
 
 def _natural(value: object) -> int | None:
-    found = integer(value)
+    found = json_integer(value)
     return found if found is not None and found >= 0 else None

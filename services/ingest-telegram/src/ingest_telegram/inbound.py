@@ -12,9 +12,10 @@ from pydantic_core import from_json
 
 from ingest_telegram import payloads
 from ingest_telegram.content import own_phone, to_content, to_placeholder
-from ingest_telegram.payloads import Node, integer, is_node, items, node, short, text
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
+from msgkit.connector.event_fields import event_fields
+from msgkit.connector.raw import Node, is_node, items, json_integer, node, short, text
 from msgkit.contracts.events import (
     RAW_LIMIT_BYTES,
     ButtonPress,
@@ -24,7 +25,7 @@ from msgkit.contracts.events import (
     MessageEdited,
     MessageReceived,
 )
-from msgkit.contracts.ids import conversation_id, inbound_event_id
+from msgkit.contracts.ids import conversation_id
 from msgkit.contracts.words import MessageKind
 
 _DATE_MAX = 253_402_300_799
@@ -70,7 +71,7 @@ def to_parsed(request: WebhookRequest, account: Account) -> Parsed:
     if not is_node(whole):
         raise PayloadInvalid("not a JSON object")
     raw = request.body.decode() if len(request.body) <= RAW_LIMIT_BYTES else ""
-    update = _Update(integer(whole.get("update_id")), raw, request, account)
+    update = _Update(json_integer(whole.get("update_id")), raw, request, account)
     for key, payload in whole.items():
         if key != "update_id" and key in _TRANSLATORS:
             return _TRANSLATORS[key](update, payload)
@@ -98,11 +99,10 @@ def _to_message(update: _Update, payload: object, *, unknown_as: str | None = No
     said = text(message.get("text")) or ""
     start = _START.fullmatch(said)
     reply = node(message.get("reply_to_message"))
-    reply_id = integer(reply.get("message_id"))
+    reply_id = json_integer(reply.get("message_id"))
     return Parsed(
         events=(
             MessageReceived(
-                type="message.received.v1",
                 **_common(
                     update, heading, f"{heading.contact.key}:{heading.message_id}", "message.received.v1"
                 ),
@@ -128,16 +128,15 @@ def _to_edit(update: _Update, payload: object) -> Parsed:
     heading = _heading(update, message)
     if heading is None:
         raise PayloadInvalid("an edited message without id, chat or author")
-    if integer(node(message.get("location")).get("live_period")) is not None:
+    if json_integer(node(message.get("location")).get("live_period")) is not None:
         # Each move of a live location is an edit.
         return Parsed(counted=("live_location",))
-    edit_date = integer(message.get("edit_date"))
+    edit_date = json_integer(message.get("edit_date"))
     # Two edits within a second have one edit_date, so the update counts too.
     key = f"{heading.contact.key}:{heading.message_id}:{edit_date}:{update.update_id}"
     return Parsed(
         events=(
             MessageEdited(
-                type="message.edited.v1",
                 **_common(update, heading, key, "message.edited.v1"),
                 contact=heading.contact,
                 provider_id=str(heading.message_id),
@@ -167,14 +166,13 @@ def _to_press(update: _Update, payload: object) -> Parsed:
     contact = _contact({"from": query.get("from"), "chat": carrier.get("chat")})
     if contact is None:
         raise PayloadInvalid("a press without an author")
-    carrier_id = integer(carrier.get("message_id"))
+    carrier_id = json_integer(carrier.get("message_id"))
     heading = _Heading(0, contact, conversation_id(update.account.channel_id, contact.key))
     # Presses have numbers of their own; the prefix keeps them apart from those of messages.
     provider_id = f"{payloads.PRESS_PREFIX}{query_id[: payloads.WORD_MAX_CHARS]}"
     return Parsed(
         events=(
             MessageReceived(
-                type="message.received.v1",
                 **_common(update, heading, f"{contact.key}:{provider_id}", "message.received.v1"),
                 contact=contact,
                 provider_id=provider_id,
@@ -224,12 +222,11 @@ def _to_availability(update: _Update, payload: object) -> Parsed:
     if status not in {"member", "kicked"}:
         return Parsed(counted=("my_chat_member",))
     heading = _Heading(0, contact, conversation_id(update.account.channel_id, contact.key))
-    date = integer(change.get("date"))
+    date = json_integer(change.get("date"))
     key = f"{contact.key}:{date}:{update.update_id}"
     return Parsed(
         events=(
             ContactAvailability(
-                type="contact.availability.v1",
                 **_common(update, heading, key, "contact.availability.v1"),
                 contact=contact,
                 available=status == "member",
@@ -248,17 +245,14 @@ _TRANSLATORS: dict[str, Callable[[_Update, object], Parsed]] = {
 
 
 def _common(update: _Update, heading: _Heading, provider_key: str, event_type: str) -> dict[str, Any]:
-    account = update.account
-    return {
-        "event_id": inbound_event_id(account.kind, account.channel_id, provider_key, event_type),
-        "tenant_id": account.tenant_id,
-        "channel_id": account.channel_id,
-        "channel_kind": account.kind,
-        "recorded_at": update.request.received_at,
-        "conversation_id": heading.conversation_id,
-        "webhook_id": update.request.webhook_id,
-        "raw": update.raw,
-    }
+    return event_fields(
+        update.account,
+        update.request,
+        conversation_id=heading.conversation_id,
+        provider_key=provider_key,
+        event_type=event_type,
+        raw=update.raw,
+    )
 
 
 def _is_elsewhere(message: Node) -> bool:
@@ -272,7 +266,7 @@ def _is_service_note(message: Node) -> bool:
 
 
 def _heading(update: _Update, message: Node) -> _Heading | None:
-    message_id = integer(message.get("message_id"))
+    message_id = json_integer(message.get("message_id"))
     contact = _contact(message)
     if message_id is None or contact is None:
         return None
@@ -282,9 +276,9 @@ def _heading(update: _Update, message: Node) -> _Heading | None:
 def _contact(message: Node) -> Contact | None:
     """Who wrote. In a private chat the chat's id is the person's id, so either of the two will do."""
     person, chat = node(message.get("from")), node(message.get("chat"))
-    person_id = integer(person.get("id"))
+    person_id = json_integer(person.get("id"))
     if person_id is None or person_id <= 0:
-        person_id = integer(chat.get("id"))
+        person_id = json_integer(chat.get("id"))
     if person_id is None or person_id <= 0:
         return None
     named = person if text(person.get("first_name")) else chat
@@ -303,7 +297,7 @@ def _contact(message: Node) -> Contact | None:
 
 
 def _moment(value: object, otherwise: datetime) -> datetime:
-    seconds = integer(value)
+    seconds = json_integer(value)
     if seconds is None or not 0 < seconds <= _DATE_MAX:
         return otherwise
     return datetime.fromtimestamp(seconds, UTC)

@@ -19,9 +19,9 @@ from ingest_telegram.payloads import (
     SendAlbum,
     SendFile,
     SendText,
-    utf16_units,
 )
 from msgkit.connector.errors import MessageRejected
+from msgkit.connector.raw import utf16_units
 from msgkit.contracts.events import OutboundMedia, SendMessage
 from msgkit.contracts.words import FailureCode, MessageKind
 

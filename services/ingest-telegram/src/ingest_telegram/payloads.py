@@ -1,4 +1,4 @@
-"""Telegram's words: names of keys, limits, and careful readers of a raw update.
+"""Telegram's words: names of keys, limits, our requests.
 
 Updates are read as raw dicts. Models of a library refuse a whole update for one unknown tag, and Telegram
 adds tags several times a year.
@@ -6,10 +6,9 @@ adds tags several times a year.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 TEXT_MAX_UNITS: Final = 4096
 """UTF-16 code units of one message. Source: core.telegram.org/bots/api#sendmessage (fact sheet 1.7)."""
@@ -106,52 +105,6 @@ WORD_MAX_CHARS: Final = 64
 """Of names of things and ids: Telegram's own are shorter."""
 PRESS_PREFIX: Final = "press:"
 """Begins the provider id of a pressed button."""
-
-INT_MAX: Final = 2**63 - 1
-"""What a database and a broker can hold; Telegram promises at most 52 bits."""
-
-Node = Mapping[str, Any]
-
-
-def is_node(value: object) -> TypeGuard[Node]:
-    """Whether a JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def node(value: object) -> Node:
-    """The object, or an empty one."""
-    return value if is_node(value) else {}
-
-
-def integer(value: object) -> int | None:
-    """The whole number, if it is one we can keep. JSON's true is no number."""
-    return value if type(value) is int and abs(value) <= INT_MAX else None
-
-
-def number(value: object) -> float | None:
-    """The number, whole or not."""
-    return float(value) if type(value) is float or (type(value) is int and abs(value) <= INT_MAX) else None
-
-
-def text(value: object) -> str | None:
-    """The string, if it is one."""
-    return value if isinstance(value, str) else None
-
-
-def short(value: object, max_chars: int) -> str | None:
-    """The string cut to its first characters; None if it is empty or none."""
-    found = text(value)
-    return found[:max_chars] if found else None
-
-
-def items(value: object) -> list[Any]:
-    """The list, or an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def utf16_units(value: str) -> int:
-    """How long Telegram takes a text to be."""
-    return len(value) + sum(char > "\uffff" for char in value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ingest_telegram.payloads import integer, node
 from msgkit.connector.errors import (
     CredentialsInvalid,
     DeliveryUnknown,
@@ -15,6 +14,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.raw import json_integer, node
 from msgkit.contracts.words import FailureCode
 
 DEFAULT_RETRY_AFTER_SECONDS = 5.0
@@ -218,7 +218,7 @@ def to_error(
 
 
 def _retry_after_seconds(description: str, parameters: object) -> float:
-    seconds = integer(node(parameters).get("retry_after"))
+    seconds = json_integer(node(parameters).get("retry_after"))
     if seconds is None:
         said = re.search(r"retry after (\d{1,6})", description, re.IGNORECASE)
         seconds = int(said.group(1)) if said else None

@@ -21,10 +21,11 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.methods import TelegramMethod
 from pydantic_core import from_json
 
-from ingest_telegram.payloads import File, integer, is_node, text
+from ingest_telegram.payloads import File
 from ingest_telegram.refusals import DEFAULT_RETRY_AFTER_SECONDS, ERROR_TABLE, FILE_TABLE, ErrorRow, to_error
 from msgkit.connector.contract import MediaStream
 from msgkit.connector.errors import DeliveryUnknown, MessageRejected, ProviderUnavailable, Throttled
+from msgkit.connector.raw import is_node, json_integer, text
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.objects import ObjectMissing, ObjectStore, ObjectStoreUnavailable
 
@@ -171,7 +172,7 @@ def _result(status: int, content: bytes, table: Sequence[ErrorRow]) -> Any:
 
 def _refusal(status: int, answer: Any, table: Sequence[ErrorRow]) -> Exception:
     if is_node(answer):
-        code = integer(answer.get("error_code")) or status
+        code = json_integer(answer.get("error_code")) or status
         return to_error(code, _readable(answer.get("description")), answer.get("parameters"), table)
     if status == 429:
         return Throttled(DEFAULT_RETRY_AFTER_SECONDS)

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from ingest_viber import payloads
 from ingest_viber.bodies import to_body, to_bytes
-from ingest_viber.payloads import Node, Request, integer, is_node, message_token, text
+from ingest_viber.payloads import Request, message_token
 from ingest_viber.refusals import TOO_MANY_REQUESTS, WEBHOOK_NOT_SET, to_error, token_refused
 from msgkit.connector.contract import Account, Identity, Receipt
 from msgkit.connector.errors import (
@@ -25,6 +25,7 @@ from msgkit.connector.errors import (
     Throttled,
 )
 from msgkit.connector.public_media import PublicAddresses
+from msgkit.connector.raw import Node, integer, is_node, text
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
 from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client

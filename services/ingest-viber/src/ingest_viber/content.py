@@ -5,19 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ingest_viber.payloads import (
-    NAME_MAX_CHARS,
-    TEXT_KEPT_CHARS,
-    URL_MAX_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    integer,
-    node,
-    number,
-    short,
-    text,
-    utf16_units,
-)
+from ingest_viber.payloads import NAME_MAX_CHARS, TEXT_KEPT_CHARS, URL_MAX_CHARS, WORD_MAX_CHARS
+from msgkit.connector.raw import Node, integer, json_number, node, short, text, utf16_units
 from msgkit.contracts.events import Content, MediaRef, Place, SharedContact, TextEntity
 from msgkit.contracts.words import MessageKind
 
@@ -149,7 +138,7 @@ def _address(value: object) -> str | None:
 
 
 def _seconds(value: object) -> float | None:
-    duration = number(value)
+    duration = json_number(value)
     if duration is None or duration < 0:
         return None
     return duration / 1000 if duration >= _LEAST_MS else duration
@@ -169,7 +158,7 @@ def _place(message: Node) -> Content | None:
 
 
 def _degrees(value: object, most: float) -> float | None:
-    found = number(value)
+    found = json_number(value)
     if found is None and isinstance(value, str):
         try:
             found = float(value[:WORD_MAX_CHARS])

@@ -7,14 +7,13 @@ Source: fact sheet 3.8.
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 from msgkit.connector.contract import Account, MediaStream
-from msgkit.connector.errors import MessageRejected, ProviderUnavailable
+from msgkit.connector.errors import MessageRejected
+from msgkit.connector.file_fetch import NearServers, fetch_error
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.safe_fetch import FetchFailed, FetchRefused, SafeFetch
@@ -22,10 +21,6 @@ from msgkit.runtime.safe_fetch import FetchFailed, FetchRefused, SafeFetch
 FILE_MAX_BYTES = 200 * 1024 * 1024
 """More than a client can send; what we keep is decided by the kit."""
 TOTAL_SECONDS = 120.0
-_EVERYWHERE = ("0.0.0.0/0", "::/0")
-_TRY_AGAIN = frozenset({408, 425, 429})
-
-Origin = tuple[str, str, int]
 
 
 class Downloads:
@@ -39,18 +34,18 @@ class Downloads:
         """
         self._outside = outside or SafeFetch()
         self._clock = clock
-        self._near: dict[Origin, SafeFetch] = {}
+        self._near = NearServers()
 
     async def aclose(self) -> None:
-        for fetch in (self._outside, *self._near.values()):
-            await fetch.aclose()
+        await self._outside.aclose()
+        await self._near.aclose()
 
     @asynccontextmanager
     async def open(self, url: str, account: Account) -> AsyncIterator[MediaStream]:
         """The file at an address of a callback. Raises the errors of `msgkit.connector.errors`."""
         if self._is_over(url):
             raise _gone()
-        fetch = self._fetch_for(url, account)
+        fetch = self._near.fetch_for(url, account) or self._outside
         try:
             async with fetch.open(url, max_bytes=FILE_MAX_BYTES, total_s=TOTAL_SECONDS) as fetched:
                 yield MediaStream(
@@ -70,39 +65,6 @@ class Downloads:
             return False
         return expires.isdecimal() and len(expires) < 16 and int(expires) < self._clock().timestamp()
 
-    def _fetch_for(self, url: str, account: Account) -> SafeFetch:
-        near = None if account.api_base is None else _origin(account.api_base)
-        if near is None or _origin(url) != near:
-            return self._outside
-        fetch = self._near.get(near)
-        if fetch is None:
-            fetch = self._near[near] = _fetch_from(near)
-        return fetch
-
-
-def _fetch_from(origin: Origin) -> SafeFetch:
-    """Fetches from this server wherever it lies, and from no other: also not along a redirect."""
-    _, wanted_host, wanted_port = origin
-
-    async def resolve(host: str, port: int) -> Iterable[str]:
-        if (host.lower().strip("[]"), port) != (wanted_host, wanted_port):
-            raise FetchRefused("address")
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(entry[4][0]) for entry in found]
-
-    return SafeFetch(resolver=resolve, allowed_networks=_EVERYWHERE)
-
-
-def _origin(url: str) -> Origin | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
-
 
 async def _told(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
@@ -113,17 +75,14 @@ async def _told(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _error(exc: FetchRefused | FetchFailed) -> Exception:
-    """What a fetch that did not work means; nothing about it is ambiguous."""
-    if isinstance(exc, FetchRefused):
-        if exc.reason == "too_big":
-            return MessageRejected(
-                FailureCode.FILE_TOO_BIG,
-                "Файл клієнта завеликий. Попросіть надіслати менший або посилання.",
-            )
-        return _gone()
-    if exc.status is not None and 400 <= exc.status < 500 and exc.status not in _TRY_AGAIN:
-        return _gone()
-    return ProviderUnavailable(f"the file did not come: {exc}")
+    return fetch_error(exc, gone=_gone(), too_big=_too_big())
+
+
+def _too_big() -> MessageRejected:
+    return MessageRejected(
+        FailureCode.FILE_TOO_BIG,
+        "Файл клієнта завеликий. Попросіть надіслати менший або посилання.",
+    )
 
 
 def _gone() -> MessageRejected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic_core import from_json
@@ -12,11 +12,13 @@ from pydantic_core import from_json
 from ingest_viber import payloads, tracking
 from ingest_viber.content import to_content, to_placeholder, to_text
 from ingest_viber.keyboards import Press, read_press
-from ingest_viber.payloads import Node, is_node, message_token, moment, node, short, text, user_id
+from ingest_viber.payloads import message_token, moment, user_id
 from ingest_viber.tracking import Greeting
 from ingest_viber.welcome import rows_of, to_welcome
 from msgkit.connector.contract import Account, Parsed, ProviderReceipt, WebhookRequest
 from msgkit.connector.errors import PayloadInvalid
+from msgkit.connector.event_fields import event_fields
+from msgkit.connector.raw import Node, is_node, node, short, text
 from msgkit.contracts.events import (
     RAW_LIMIT_BYTES,
     ButtonPress,
@@ -27,7 +29,7 @@ from msgkit.contracts.events import (
     MessageEchoed,
     MessageReceived,
 )
-from msgkit.contracts.ids import conversation_id, inbound_event_id
+from msgkit.contracts.ids import conversation_id
 from msgkit.contracts.words import AuthorKind, FailureCode, MessageState
 
 WELCOME_PREFIX = "welcome:"
@@ -132,7 +134,6 @@ def _received(
     press: Press | None,
 ) -> MessageReceived:
     return MessageReceived(
-        type="message.received.v1",
         **_common(callback, contact.key, f"{contact.key}:{token}", "message.received.v1"),
         contact=contact,
         provider_id=token,
@@ -152,7 +153,6 @@ def _echo(callback: _Callback, contact: Contact, greeting: Greeting) -> MessageE
     provider_id = f"{WELCOME_PREFIX}{greeting.said_at_ms}"
     common = _common(callback, contact.key, f"{contact.key}:{provider_id}", "message.echoed.v1")
     return MessageEchoed(
-        type="message.echoed.v1",
         **{**common, "raw": ""},
         contact=contact,
         provider_id=provider_id,
@@ -203,7 +203,6 @@ def _availability(callback: _Callback, contact_key: str | None, user: Node, *, a
     return Parsed(
         events=(
             ContactAvailability(
-                type="contact.availability.v1",
                 **_common(callback, contact_key, key, "contact.availability.v1"),
                 contact=_contact(contact_key, user, None),
                 available=available,
@@ -297,14 +296,11 @@ def _contact(contact_key: str, user: Node, content: Content | None) -> Contact:
 
 
 def _common(callback: _Callback, contact_key: str, provider_key: str, event_type: str) -> dict[str, Any]:
-    account = callback.account
-    return {
-        "event_id": inbound_event_id(account.kind, account.channel_id, provider_key, event_type),
-        "tenant_id": account.tenant_id,
-        "channel_id": account.channel_id,
-        "channel_kind": account.kind,
-        "recorded_at": callback.request.received_at.astimezone(UTC),
-        "conversation_id": conversation_id(account.channel_id, contact_key),
-        "webhook_id": callback.request.webhook_id,
-        "raw": callback.raw,
-    }
+    return event_fields(
+        callback.account,
+        callback.request,
+        conversation_id=conversation_id(callback.account.channel_id, contact_key),
+        provider_key=provider_key,
+        event_type=event_type,
+        raw=callback.raw,
+    )

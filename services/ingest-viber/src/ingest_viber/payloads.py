@@ -1,16 +1,16 @@
-"""Viber's words: names of events, limits, our requests, and careful readers of a raw callback.
+"""Viber's words: names of events, limits, its ids and moments, our requests.
 
 Callbacks are read as raw dicts: what really comes differs from what is documented (fact sheet 0.9, 3.5).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, TypeGuard
+from typing import Final
+
+from msgkit.connector.raw import Node, integer, opaque
 
 TEXT_MAX_CHARS: Final = 7000
 """Of one text. Source: developers.viber.com/docs/api/rest-bot-api, text message (fact sheet 3.6)."""
@@ -59,56 +59,13 @@ CONTEXT_MAX_CHARS: Final = 256
 TEXT_KEPT_CHARS: Final = 100_000
 """Of a text that comes in; far above what Viber lets anybody write."""
 URL_MAX_CHARS: Final = 4096
-INT_MAX: Final = 2**63 - 1
-"""What a database and a broker can hold; tokens lie above 2^53 (fact sheet 3.4)."""
 
 _MOMENT_MAX_MS = 253_402_300_799_000
-_DIGITS = re.compile(r"[0-9]{1,19}")
-
-Node = Mapping[str, Any]
-
-
-def is_node(value: object) -> TypeGuard[Node]:
-    """Whether a JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def node(value: object) -> Node:
-    """The object, or an empty one."""
-    return value if is_node(value) else {}
-
-
-def integer(value: object) -> int | None:
-    """The whole number, also one written as text, if we can keep it. JSON's true is no number."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    return value if type(value) is int and abs(value) <= INT_MAX else None
-
-
-def number(value: object) -> float | None:
-    """The number, whole or not."""
-    return float(value) if type(value) is float or (type(value) is int and abs(value) <= INT_MAX) else None
-
-
-def text(value: object) -> str | None:
-    """The string, if it is one."""
-    return value if isinstance(value, str) else None
-
-
-def short(value: object, max_chars: int) -> str | None:
-    """The string cut to its first characters; None if it is empty or none."""
-    found = text(value)
-    return found[:max_chars] if found else None
 
 
 def user_id(value: object) -> str | None:
     """The id of a user as text, whichever way it is written; it is case-sensitive."""
-    if type(value) is int and 0 < value <= INT_MAX:
-        return str(value)
-    found = text(value)
-    if not found or len(found) > ID_MAX_CHARS or not found.isprintable() or found.isspace():
-        return None
-    return found
+    return opaque(value, ID_MAX_CHARS)
 
 
 def message_token(value: object) -> str | None:
@@ -123,11 +80,6 @@ def moment(milliseconds: object, otherwise: datetime) -> datetime:
     if found is None or not 0 < found <= _MOMENT_MAX_MS:
         return otherwise
     return datetime.fromtimestamp(found // 1000, UTC).replace(microsecond=found % 1000 * 1000)
-
-
-def utf16_units(value: str) -> int:
-    """How long an entity over this text is."""
-    return len(value) + sum(char > "\uffff" for char in value)
 
 
 class FileKind(StrEnum):

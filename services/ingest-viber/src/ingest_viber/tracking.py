@@ -13,15 +13,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingest_viber.payloads import (
-    CONTEXT_MAX_CHARS,
-    INT_MAX,
-    TRACKING_MAX_CHARS,
-    integer,
-    text,
-)
+from ingest_viber.payloads import CONTEXT_MAX_CHARS, TRACKING_MAX_CHARS
 from ingest_viber.seals import is_sealed, seal
 from msgkit.connector.contract import Account
+from msgkit.connector.raw import INT_MAX, integer, text
 
 _PLAIN, _PHONE_ASKED, _WELCOME = "m", "p", "w"
 

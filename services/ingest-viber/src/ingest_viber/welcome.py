@@ -13,7 +13,6 @@ from ingest_viber.keyboards import to_keyboard
 from ingest_viber.payloads import (
     BODY_MAX_BYTES,
     CONTEXT_MAX_CHARS,
-    INT_MAX,
     SENDER_NAME_MAX_CHARS,
     TEXT_MAX_CHARS,
     Request,
@@ -21,6 +20,7 @@ from ingest_viber.payloads import (
 from ingest_viber.tracking import Greeting
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import MessageRejected
+from msgkit.connector.raw import INT_MAX
 from msgkit.contracts.events import OutboundButton
 from msgkit.contracts.internal_api import AccountSettings
 from msgkit.contracts.words import FailureCode

@@ -6,9 +6,10 @@ Source: fact sheet 1.4 («Coexistence»), WA/webhooks/reference/account_update.
 from __future__ import annotations
 
 from ingest_whatsapp.envelope import Frame
-from ingest_whatsapp.payloads import WORD_MAX_CHARS, Node, items, node, text, words
+from ingest_whatsapp.payloads import WORD_MAX_CHARS
 from ingest_whatsapp.refusals import to_problem
 from msgkit.connector.contract import AccountAlert, Parsed
+from msgkit.connector.raw import Node, items, node, text, words
 
 COUNTED_FIELDS = frozenset(
     {

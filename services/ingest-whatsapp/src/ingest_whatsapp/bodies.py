@@ -10,8 +10,9 @@ from typing import Any
 
 from ingest_whatsapp.files import File, FileKind
 from ingest_whatsapp.identity import ids_of
-from ingest_whatsapp.payloads import BSUID_PREFIX, PHONE_PREFIX, Node, is_node, text
+from ingest_whatsapp.payloads import BSUID_PREFIX, PHONE_PREFIX
 from msgkit.connector.errors import MessageRejected
+from msgkit.connector.raw import Node, is_node, text
 from msgkit.contracts.words import FailureCode
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 from ingest_whatsapp.bodies import Request, to_body, to_read_mark
 from ingest_whatsapp.downloads import Downloads
 from ingest_whatsapp.graph import API_URL, Ask, Graph, ids
-from ingest_whatsapp.payloads import Node, integer, is_node, items, node, opaque, text
 from ingest_whatsapp.refusals import (
     BAD_PARAMETER,
     MEDIA_FAILED,
@@ -39,6 +38,7 @@ from msgkit.connector.errors import (
     MessageRejected,
     ProviderUnavailable,
 )
+from msgkit.connector.raw import Node, integer, is_node, items, node, opaque, text
 from msgkit.contracts.internal_api import MessageTemplate
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger

@@ -10,7 +10,6 @@ from ingest_whatsapp.bodies import Request
 from ingest_whatsapp.client import GraphClient
 from ingest_whatsapp.inbound import to_parsed
 from ingest_whatsapp.outbound import to_requests
-from ingest_whatsapp.seals import challenge_of, signed_by
 from msgkit.connector.contract import (
     Account,
     AppPart,
@@ -21,6 +20,7 @@ from msgkit.connector.contract import (
     Receipt,
     WebhookRequest,
 )
+from msgkit.connector.hub import challenge_of, signed_by
 from msgkit.contracts.events import SendMessage
 from msgkit.contracts.internal_api import AccountSettings, MessageTemplate
 from msgkit.contracts.manifest import Abilities, Limit, Manifest

@@ -8,23 +8,10 @@ from collections.abc import Callable
 from pydantic_core import from_json
 
 from ingest_whatsapp.keyboards import read_reply_id
-from ingest_whatsapp.payloads import (
-    NAME_MAX_CHARS,
-    TEXT_KEPT_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    digits_of,
-    file_key,
-    is_node,
-    items,
-    node,
-    number,
-    short,
-    text,
-    words,
-)
+from ingest_whatsapp.payloads import NAME_MAX_CHARS, TEXT_KEPT_CHARS, WORD_MAX_CHARS, digits_of, file_key
 from ingest_whatsapp.phones import e164, same_phone, wa_id
 from ingest_whatsapp.refusals import to_reason
+from msgkit.connector.raw import Node, is_node, items, node, number, short, text, words
 from msgkit.contracts.events import Content, MediaRef, Place, SharedContact
 from msgkit.contracts.words import MessageKind
 

@@ -6,30 +6,20 @@ from the allow-list. Source: fact sheet 2.5.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from ingest_whatsapp.graph import USER_AGENT, Ask, Graph, ids
-from ingest_whatsapp.payloads import (
-    DOCUMENT_MAX_BYTES,
-    WORD_MAX_CHARS,
-    FileKey,
-    Node,
-    integer,
-    read_ref,
-    text,
-    words,
-)
+from ingest_whatsapp.payloads import DOCUMENT_MAX_BYTES, WORD_MAX_CHARS, FileKey, read_ref
 from ingest_whatsapp.refusals import BAD_PARAMETER, to_error
 from msgkit.connector.contract import Account, MediaStream
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable
+from msgkit.connector.file_fetch import NearServers, addresses_of, fetch_error, origin_of
+from msgkit.connector.raw import Node, integer, text, words
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.safe_fetch import Fetched, FetchFailed, FetchRefused, SafeFetch
@@ -41,13 +31,9 @@ FILE_MAX_BYTES: Final = 100 * 1024 * 1024
 TOTAL_SECONDS: Final = 180.0
 HOSTS: Final = ("fbsbx.com", "fbcdn.net")
 """With everything below them: `lookaside.fbsbx.com` and Meta's other servers of files."""
-_EVERYWHERE = ("0.0.0.0/0", "::/0")
 _OUTDATED = frozenset({401, 403, 404, 410})
 """What an address answers that is too old; a token that is bad was refused a moment before, by the API."""
-_TRY_AGAIN = frozenset({408, 425, 429})
 _SHA256_BYTES = 32
-
-Origin = tuple[str, str, int]
 
 
 class Downloads:
@@ -61,11 +47,11 @@ class Downloads:
         """
         self._graph = graph
         self._outside = outside or SafeFetch(resolver=_metas_only, ports=(443,))
-        self._near: dict[Origin, SafeFetch] = {}
+        self._near = NearServers()
 
     async def aclose(self) -> None:
-        for fetch in (self._outside, *self._near.values()):
-            await fetch.aclose()
+        await self._outside.aclose()
+        await self._near.aclose()
 
     @asynccontextmanager
     async def open(self, ref: str, phone_number_id: str, account: Account) -> AsyncIterator[MediaStream]:
@@ -125,13 +111,10 @@ class Downloads:
             yield fetched
 
     def _fetch_for(self, url: str, account: Account) -> SafeFetch:
-        origin = _origin(url)
-        near = None if account.api_base is None else _origin(account.api_base)
-        if near is not None and origin == near:
-            fetch = self._near.get(near)
-            if fetch is None:
-                fetch = self._near[near] = _fetch_from(near)
-            return fetch
+        near = self._near.fetch_for(url, account)
+        if near is not None:
+            return near
+        origin = origin_of(url)
         # Checked here as well: the token must not even be offered in clear, or to a name of somebody else's.
         if origin is None or origin[0] != "https" or not _is_metas(origin[1]):
             log.warning("media_host_refused", host=None if origin is None else origin[1])
@@ -154,40 +137,12 @@ async def _metas_only(host: str, port: int) -> Iterable[str]:
     """Addresses of Meta's own names, and of no other: a redirect leads nowhere else either."""
     if not _is_metas(host):
         raise FetchRefused("address")
-    return await _addresses(host, port)
+    return await addresses_of(host, port)
 
 
 def _is_metas(host: str) -> bool:
     plain = host.lower().rstrip(".")
     return any(plain == own or plain.endswith(f".{own}") for own in HOSTS)
-
-
-def _fetch_from(origin: Origin) -> SafeFetch:
-    """Fetches from this server wherever it lies, and from no other: also not along a redirect."""
-    _, wanted_host, wanted_port = origin
-
-    async def resolve(host: str, port: int) -> Iterable[str]:
-        if (host.lower().strip("[]"), port) != (wanted_host, wanted_port):
-            raise FetchRefused("address")
-        return await _addresses(host, port)
-
-    return SafeFetch(resolver=resolve, allowed_networks=_EVERYWHERE)
-
-
-async def _addresses(host: str, port: int) -> list[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
-def _origin(url: str) -> Origin | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 async def _checked(chunks: AsyncIterator[bytes], wanted: bytes | None) -> AsyncIterator[bytes]:
@@ -222,12 +177,7 @@ def _base64(told: str) -> bytes:
 
 
 def _error(exc: FetchRefused | FetchFailed) -> Exception:
-    """What a fetch that did not work means; nothing about it is ambiguous."""
-    if isinstance(exc, FetchRefused):
-        return _too_big() if exc.reason == "too_big" else _gone()
-    if exc.status is not None and 400 <= exc.status < 500 and exc.status not in _TRY_AGAIN:
-        return _gone()
-    return ProviderUnavailable(f"the file did not come: {exc}")
+    return fetch_error(exc, gone=_gone(), too_big=_too_big())
 
 
 def _too_big() -> MessageRejected:

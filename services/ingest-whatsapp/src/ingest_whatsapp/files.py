@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ingest_whatsapp.payloads import (
-    AUDIO_MAX_BYTES,
-    DOCUMENT_MAX_BYTES,
-    IMAGE_MAX_BYTES,
-    VIDEO_MAX_BYTES,
-)
+from ingest_whatsapp.payloads import AUDIO_MAX_BYTES, DOCUMENT_MAX_BYTES, IMAGE_MAX_BYTES, VIDEO_MAX_BYTES
 from msgkit.connector.errors import MessageRejected
 from msgkit.contracts.events import OutboundMedia
 from msgkit.contracts.words import FailureCode, MessageKind

@@ -15,8 +15,6 @@ from typing import Any, Final
 import httpx2
 from pydantic_core import from_json, to_json
 
-from ingest_whatsapp.pauses import Pauses, retry_after_s, usage_wait_s
-from ingest_whatsapp.payloads import Node, integer, is_node, node, words
 from ingest_whatsapp.refusals import PAUSE_SECONDS, to_error
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
@@ -26,6 +24,8 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.pauses import Pauses, retry_after_s, usage_wait_s
+from msgkit.connector.raw import Node, integer, is_node, node, words
 from msgkit.runtime import metrics
 from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client
 from msgkit.runtime.logs import get_logger

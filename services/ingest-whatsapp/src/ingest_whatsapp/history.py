@@ -11,20 +11,10 @@ from typing import Any, Final
 from ingest_whatsapp.content import to_content
 from ingest_whatsapp.envelope import Frame
 from ingest_whatsapp.identity import Ids, People, Person, ids_of, of_sender, of_target
-from ingest_whatsapp.payloads import (
-    NAME_MAX_CHARS,
-    Node,
-    digits_of,
-    integer,
-    is_node,
-    items,
-    node,
-    opaque,
-    text,
-    words,
-)
+from ingest_whatsapp.payloads import NAME_MAX_CHARS, digits_of
 from ingest_whatsapp.refusals import HISTORY_DECLINED
 from msgkit.connector.contract import Parsed
+from msgkit.connector.raw import Node, integer, is_node, items, node, opaque, text, words
 from msgkit.contracts.events import ContactChanged, MessageRecalled
 from msgkit.contracts.words import Direction, MessageState
 

@@ -10,20 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingest_whatsapp.payloads import (
-    BSUID_PREFIX,
-    ID_MAX_CHARS,
-    NAME_MAX_CHARS,
-    WORD_MAX_CHARS,
-    Node,
-    is_node,
-    items,
-    node,
-    opaque,
-    words,
-)
+from ingest_whatsapp.payloads import BSUID_PREFIX, ID_MAX_CHARS, NAME_MAX_CHARS, WORD_MAX_CHARS
 from ingest_whatsapp.phones import e164, phone_key, same_phone, spellings, wa_id
 from msgkit.connector.contract import PersonSeen
+from msgkit.connector.raw import Node, is_node, items, node, opaque, words
 from msgkit.contracts.events import Contact
 
 _BSUID = re.compile(r"[A-Z]{2}\.(?!ENT\.)[A-Za-z0-9._-]{1,140}")

@@ -11,21 +11,12 @@ from ingest_whatsapp.content import own_phone, reply_value, to_content, to_place
 from ingest_whatsapp.envelope import Change, Frame
 from ingest_whatsapp.history import to_address_book, to_history
 from ingest_whatsapp.identity import People, Person, of_sender, of_target, same_people
-from ingest_whatsapp.payloads import (
-    NUMBER_PREFIX,
-    WORD_MAX_CHARS,
-    Node,
-    is_node,
-    items,
-    node,
-    opaque,
-    short,
-    text,
-)
+from ingest_whatsapp.payloads import NUMBER_PREFIX, WORD_MAX_CHARS
 from ingest_whatsapp.phones import same_phone
 from ingest_whatsapp.statuses import to_receipt
 from ingest_whatsapp.system import to_change
 from msgkit.connector.contract import Account, Parsed, WebhookRequest
+from msgkit.connector.raw import Node, is_node, items, node, opaque, short, text
 from msgkit.contracts.events import (
     ButtonPress,
     Contact,

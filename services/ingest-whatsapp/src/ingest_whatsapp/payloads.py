@@ -1,4 +1,4 @@
-"""WhatsApp's words: fields, limits, references of files, and careful readers of a raw webhook.
+"""WhatsApp's words: fields, limits, moments, references of files.
 
 Webhooks are read as raw dicts: identity, media and errors come in more shapes than are documented (fact sheet
 1.4).
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeGuard
+from typing import Final
 
 from pydantic_core import from_json
+
+from msgkit.connector.raw import Node, integer, is_node, opaque, text, words
 
 DOCS: Final = "https://developers.facebook.com/documentation/business-messaging/whatsapp/"
 
@@ -34,7 +35,6 @@ SENDS_PER_SECOND: Final = 80
 REPLY_WINDOW_HOURS: Final = 24
 """After the client's last message. Source: fact sheet 2.6."""
 
-SIGNATURE_HEADER: Final = b"x-hub-signature-256"
 OBJECT: Final = "whatsapp_business_account"
 
 PHONE_PREFIX: Final = "phone:"
@@ -56,77 +56,11 @@ TEXT_KEPT_CHARS: Final = 100_000
 """Of a text that comes in; far above what WhatsApp lets anybody write."""
 MEDIA_ID_MAX_CHARS: Final = 128
 FILE_NAME_MAX_CHARS: Final = 255
-INT_MAX: Final = 2**63 - 1
-"""What a database and a broker can hold."""
 
 _SECONDS_MAX = 253_402_300_799
 _MILLISECONDS_FROM = 10**11
 """In seconds this is the year 5138: from here on it is milliseconds (fact sheet 1.1, «guard»)."""
-_DIGITS = re.compile(r"[0-9]{1,19}")
 _SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=")
-
-Node = Mapping[str, Any]
-
-
-def is_node(value: object) -> TypeGuard[Node]:
-    """Whether a JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def node(value: object) -> Node:
-    """The object, or an empty one."""
-    return value if is_node(value) else {}
-
-
-def items(value: object) -> list[Any]:
-    """The list, or an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def integer(value: object) -> int | None:
-    """The whole number, also one written as text, if we can keep it. JSON's true is no number."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    return value if type(value) is int and abs(value) <= INT_MAX else None
-
-
-def number(value: object) -> float | None:
-    """The number, whole or not, also one written as text; never what is not a number at all."""
-    if isinstance(value, str):
-        try:
-            value = float(value[:WORD_MAX_CHARS])
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # An endless one is not within the bound, and nothing else that is no number.
-    return float(value) if abs(value) <= INT_MAX else None
-
-
-def text(value: object) -> str | None:
-    """The string, if it is one."""
-    return value if isinstance(value, str) else None
-
-
-def words(value: object, max_chars: int) -> str | None:
-    """One line: without line breaks and doubled spaces, cut; None if nothing is left."""
-    return " ".join((text(value) or "")[: max_chars * 4].split())[:max_chars] or None
-
-
-def short(value: object, max_chars: int) -> str | None:
-    """The string cut to its first characters; None if it is empty or none."""
-    found = text(value)
-    return found[:max_chars] if found else None
-
-
-def opaque(value: object, max_chars: int = ID_MAX_CHARS) -> str | None:
-    """An id as text, whichever way it is written; None if it is none or too long to be one."""
-    if type(value) is int and 0 < value <= INT_MAX:
-        return str(value)
-    found = text(value)
-    if not found or len(found) > max_chars or not found.isprintable() or found.isspace():
-        return None
-    return found
 
 
 def moment(timestamp: object, otherwise: datetime) -> datetime:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ingest_whatsapp.payloads import Node, integer, is_node, items, node, text
 from msgkit.connector.errors import (
     CredentialsInvalid,
     MessageRejected,
@@ -18,6 +17,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.raw import Node, integer, is_node, items, node, text
 from msgkit.contracts.events import Failure
 from msgkit.contracts.words import FailureCode
 

@@ -9,21 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ingest_whatsapp.payloads import (
-    NUMBER_PREFIX,
-    WABA_PREFIX,
-    WORD_MAX_CHARS,
-    Node,
-    digits_of,
-    is_node,
-    items,
-    node,
-    opaque,
-    text,
-    words,
-)
+from ingest_whatsapp.payloads import NUMBER_PREFIX, WABA_PREFIX, WORD_MAX_CHARS, digits_of
 from msgkit.connector.contract import ConnectionReport, Identity
 from msgkit.connector.errors import CredentialsInvalid
+from msgkit.connector.raw import Node, is_node, items, node, opaque, text, words
 
 NUMBER_FIELDS: Final = (
     "id",

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from ingest_whatsapp.envelope import Frame
 from ingest_whatsapp.identity import People, of_recipient
-from ingest_whatsapp.payloads import MARK_MAX_CHARS, Node, opaque, text
+from ingest_whatsapp.payloads import MARK_MAX_CHARS
 from ingest_whatsapp.refusals import to_failure
 from msgkit.connector.contract import Parsed, PersonSeen, ProviderReceipt
+from msgkit.connector.raw import Node, opaque, text
 from msgkit.contracts.words import MessageState
 
 _STATES: Final[dict[str, Any]] = {

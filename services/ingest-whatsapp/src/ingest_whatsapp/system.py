@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ingest_whatsapp.envelope import Frame
 from ingest_whatsapp.identity import Ids, Person, ids_of, of_sender
-from ingest_whatsapp.payloads import Node, node, opaque, text
 from ingest_whatsapp.phones import e164, same_phone
 from msgkit.connector.contract import Parsed
+from msgkit.connector.raw import Node, node, opaque, text
 from msgkit.contracts.events import ContactChanged
 
 _MOVED = frozenset({"user_changed_number", "customer_changed_number", "user_changed_user_id"})

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ingest_whatsapp.payloads import Node, is_node, items, node, text, words
+from msgkit.connector.raw import Node, is_node, items, node, text, words
 from msgkit.contracts.events import OrderedTemplate, TemplateValue
 from msgkit.contracts.internal_api import MessageTemplate, TemplatePlace
 

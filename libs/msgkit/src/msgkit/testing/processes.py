@@ -15,6 +15,8 @@ from pathlib import Path
 
 STOP_GRACE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+_REAPED_SECONDS = 5.0
+"""A process that is gone may still be winding up its threads."""
 # Below the range Linux takes for outgoing connections (32768 and up): a client that reconnects while a
 # server of ours is down can otherwise be given the server's own port and talk to itself.
 _PORTS = range(20_000, 32_000)
@@ -62,8 +64,8 @@ class DetachedProcess:
         """
         for folder in (self._pid_file.parent, self.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        if self._child is not None:
-            self._child.poll()  # it may have ended since anybody asked, and nobody will again
+        if self.pid is None:
+            self._reap()
         with self.log_file.open("ab") as log:
             try:
                 self._child = subprocess.Popen(
@@ -122,7 +124,14 @@ class DetachedProcess:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
+        self._reap()
         return True
+
+    def _reap(self) -> None:
+        """Take the exit code of a child that is gone: nobody will ask for it again."""
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_REAPED_SECONDS)
 
     def _forget(self) -> None:
         self._pid_file.unlink(missing_ok=True)

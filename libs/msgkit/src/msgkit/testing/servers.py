@@ -400,7 +400,8 @@ def check_replica_set(url: str) -> str:
 
 def drop_databases(url: str, prefix: str) -> None:
     """Removes every database whose name begins with the prefix."""
-    with _mongo_client(url) as client:
+    # A server that was locked a moment ago, or shares two cores with two others, has much to write first.
+    with _mongo_client(url, socketTimeoutMS=60_000) as client:
         for name in client.list_database_names():
             if name.startswith(prefix):
                 client.drop_database(name)
@@ -438,8 +439,9 @@ def _initiate(client: MongoClient[dict[str, Any]], me: str) -> None:
             raise
 
 
-def _mongo_client(url: str) -> MongoClient[dict[str, Any]]:
-    return MongoClient(url, serverSelectionTimeoutMS=2000, connectTimeoutMS=2000, socketTimeoutMS=10_000)
+def _mongo_client(url: str, **more: Any) -> MongoClient[dict[str, Any]]:
+    limits = {"serverSelectionTimeoutMS": 2000, "connectTimeoutMS": 2000, "socketTimeoutMS": 10_000}
+    return MongoClient(url, **{**limits, **more})
 
 
 def _refuse_taken(name: str, ports: list[int]) -> None:

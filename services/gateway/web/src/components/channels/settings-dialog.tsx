@@ -35,6 +35,10 @@ export function SettingsDialog({ channel, onClose, onDone }: DialogProps & { cha
         <TextInput label={c.name} name="title" maxLength={100} value={draft.title} onChange={(event) => put({ title: event.currentTarget.value })} data-autofocus />
         <TextInput label={c.roles} description={c.rolesHint} placeholder={c.rolesPlaceholder} name="roles" value={draft.roles} spellCheck={false}
           onChange={(event) => put({ roles: event.currentTarget.value })} />
+        {channel.webhook_url && (
+          <TextInput label={c.webhookAddress} description={c.webhookAddressHint} name="webhook" value={channel.webhook_url} readOnly spellCheck={false}
+            onFocus={(event) => event.currentTarget.select()} />
+        )}
         {channel.human_reply_window_hours && <HumanAgent hours={channel.human_reply_window_hours} on={draft.humanAgent} onChange={(humanAgent) => put({ humanAgent })} />}
         {greets && (
           <>

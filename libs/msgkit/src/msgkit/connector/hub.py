@@ -1,15 +1,21 @@
-"""Proofs that a webhook or a handshake is Meta's. Pure. Source: fact sheet 1.1, «Handshake», «Signature»."""
+"""Proofs that a webhook or a handshake is the provider's, by the scheme of the WebSub family. Pure.
+
+Meta uses it for all its products: `X-Hub-Signature-256` over the raw bytes, and `hub.challenge`. Source: fact
+sheet of Meta, 1.1, «Handshake», «Signature».
+"""
 
 from __future__ import annotations
 
 import hmac
 import re
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import parse_qsl
 
-from ingest_meta.payloads import SIGNATURE_HEADER
 from msgkit.connector.contract import WebhookRequest
 from msgkit.connector.errors import SignatureInvalid
+
+SIGNATURE_HEADER: Final = b"x-hub-signature-256"
 
 _SCHEME = b"sha256="
 _CHALLENGE = re.compile(r"[A-Za-z0-9_.~-]{1,200}")
@@ -39,7 +45,7 @@ def challenge_of(query: bytes, tokens: Sequence[str]) -> bytes:
 
     Args:
         query: of the address, as it came.
-        tokens: the words we gave Meta; any of them may stand there.
+        tokens: the words we gave the provider; any of them may stand there.
 
     Raises:
         SignatureInvalid: it is no handshake, or not with a token of ours.

@@ -1,4 +1,4 @@
-"""How long a number waits after WhatsApp asked for it: by its words, or longer each time."""
+"""How long an account waits after its messenger asked for it: by its words, or longer each time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from pydantic_core import from_json
 
-from ingest_whatsapp.payloads import Node, is_node, items, node, number
+from msgkit.connector.raw import Node, items, node, number
 
 PAUSE_MAX_S = 900.0
 BUSY_PERCENT = 95.0
 """Of an allowance that is nearly used up; then we go slowly before we are refused."""
 BUSY_PAUSE_S = 30.0
 WAIT_MAX_S = 24 * 3600.0
-"""However long WhatsApp asks for: a slip of a proxy must not silence a number for weeks."""
+"""However long a messenger asks for: a slip of a proxy must not silence an account for weeks."""
 
 _RETRY_AFTER = re.compile(r"[0-9]{1,6}")
 _SHARES = ("call_count", "total_cputime", "total_time")
@@ -31,7 +31,7 @@ class _Pause:
 
 
 class Pauses:
-    """The pauses of all numbers; each replica keeps its own, and the kit keeps what it is told."""
+    """The pauses of all accounts; each replica keeps its own, and the kit keeps what it is told."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         """
@@ -42,12 +42,12 @@ class Pauses:
         self._pauses: dict[str, _Pause] = {}
 
     def left_s(self, channel_id: str) -> float:
-        """Seconds until this number may call again; 0 if it may."""
+        """Seconds until this account may call again; 0 if it may."""
         pause = self._pauses.get(channel_id)
         return 0.0 if pause is None else max(0.0, pause.until - self._monotonic())
 
     def asked(self, channel_id: str, seconds: float) -> None:
-        """WhatsApp said with an ordinary answer that the next one should wait."""
+        """The messenger said with an ordinary answer that the next one should wait."""
         if seconds > self.left_s(channel_id):
             self._pauses[channel_id] = _Pause(seconds, self._monotonic() + seconds, is_refusal=False)
 
@@ -56,7 +56,7 @@ class Pauses:
 
         Args:
             channel_id: of whom.
-            least_s: what WhatsApp says, or what we know of this limit.
+            least_s: what the messenger says, or what we know of this limit.
         """
         now = self._monotonic()
         before = self._pauses.get(channel_id)
@@ -80,17 +80,24 @@ def retry_after_s(header: str | None) -> float:
     return min(WAIT_MAX_S, float(found.group())) if found else 0.0
 
 
-def usage_wait_s(header: str | None) -> float:
-    """Seconds that `X-Business-Use-Case-Usage` asks to wait; 0 while there is room.
+def usage_wait_s(of_account: str | None, of_app: str | None = None) -> float:
+    """Seconds that Meta's headers of usage ask to wait; 0 while there is room.
 
-    Source: fact sheet 2.7: `estimated_time_to_regain_access` counts minutes, the others percent.
+    Args:
+        of_account: `X-Business-Use-Case-Usage`, lists of uses under ids.
+        of_app: `X-App-Usage`, one use.
+
+    Source: fact sheet of Meta, 2.7: `estimated_time_to_regain_access` counts minutes, the others percent.
     """
+    uses = [use for listed in _told(of_account).values() for use in items(listed)]
+    return max((_wait_of(node(use)) for use in (*uses, _told(of_app))), default=0.0)
+
+
+def _told(header: str | None) -> Node:
     try:
-        told = from_json(header or "{}")
+        return node(from_json(header or "{}"))
     except ValueError:
-        return 0.0
-    uses = [use for listed in (told.values() if is_node(told) else ()) for use in items(listed)]
-    return max((_wait_of(node(use)) for use in uses), default=0.0)
+        return {}
 
 
 def _wait_of(use: Node) -> float:

@@ -30,6 +30,7 @@ from meta_graph import (
 from ingest_meta import registration
 from ingest_meta.client import GraphClient
 from ingest_meta.registration import MESSENGER_ONLY, PAGE_FIELDS
+from ingest_meta.settings import Settings
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import CredentialsInvalid, MessageRejected, ProviderUnavailable
 from msgkit.runtime.objects import ObjectStore
@@ -439,3 +440,7 @@ def test_needed_fields_are_asked_for() -> None:
     for flavour, needed in registration._NEEDED.items():
         wanted = {name for names in registration.wanted_fields(flavour) for name in names}
         assert needed <= wanted
+
+
+def test_subscriptions_are_looked_at_every_quarter_of_an_hour() -> None:
+    assert Settings.model_fields["health_every_s"].default == 15 * 60

@@ -5,7 +5,6 @@ Source: fact sheet 2.1, 2.8.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
@@ -27,11 +26,12 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.http_call import Answered, call_once
 from msgkit.connector.pauses import Pauses, retry_after_s, usage_wait_s
 from msgkit.connector.raw import Node, integer, is_node, node, words
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
-from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client
+from msgkit.runtime.http import authorities, redacted_client
 from msgkit.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -39,13 +39,11 @@ log = get_logger(__name__)
 USER_AGENT: Final = "Rozmova"
 CALL_SECONDS: Final = 20.0
 """An answer that takes longer counts as unknown."""
-CONNECT_SECONDS: Final = 5.0
 KEEP_ALIVE_SECONDS: Final = 4.0
 """Shorter than any server's: a connection the server closes as we write would make a delivery unknown."""
 ANSWER_MAX_BYTES: Final = 8 * 1024 * 1024
 """A page of messages is the biggest answer we ask for."""
 
-_CERTAINLY_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _ID = re.compile(r"[0-9]{1,32}")
 
 Refusal = Callable[[Node], Exception]
@@ -166,37 +164,26 @@ class Graph:
         content: Any = ask.content
         if ask.json is not None:
             content, headers["Content-Type"] = to_json(ask.json), "application/json"
-        # `from None` throughout: what the library raises carries the request, and with it the token.
-        try:
-            async with (
-                asyncio.timeout(ask.seconds),
-                self._http.stream(
-                    ask.verb,
-                    f"{base}/{VERSION}/{ask.path}",
-                    params=ask.params,
-                    content=content,
-                    headers=headers,
-                    timeout=httpx2.Timeout(ask.seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
-                    extensions={URL_TEMPLATE: f"/{VERSION}/{{id}}/{ask.name}"},
-                ) as response,
-            ):
-                body = await _read(response)
-        except _CERTAINLY_NOT_SENT as exc:
-            raise ProviderUnavailable(f"no connection to the Graph API: {type(exc).__name__}") from None
-        except (httpx2.TimeoutException, TimeoutError):
-            raise DeliveryUnknown(f"no answer within {ask.seconds:g} s") from None
-        except (httpx2.TransportError, httpx2.DecodingError) as exc:
-            raise DeliveryUnknown(f"the connection broke: {type(exc).__name__}") from None
-        return self._understood(account, ask, response.status_code, response.headers, body)
+        answered = await call_once(
+            self._http,
+            ask.verb,
+            f"{base}/{VERSION}/{ask.path}",
+            template=f"/{VERSION}/{{id}}/{ask.name}",
+            headers=headers,
+            params=ask.params,
+            content=content,
+            seconds=ask.seconds,
+            max_bytes=ANSWER_MAX_BYTES,
+        )
+        return self._understood(account, ask, answered)
 
-    def _understood(
-        self, account: Account, ask: Ask, status: int, headers: Mapping[str, str], body: bytes | None
-    ) -> Node:
+    def _understood(self, account: Account, ask: Ask, answered: Answered) -> Node:
+        status, headers = answered.status, answered.headers
         wait_s = max(
             retry_after_s(headers.get("Retry-After")),
             usage_wait_s(headers.get("X-Business-Use-Case-Usage"), headers.get("X-App-Usage")),
         )
-        answer = None if body is None else _parsed(body)
+        answer = None if answered.body is None else _parsed(answered.body)
         error = node(answer.get("error")) if is_node(answer) else {}
         if error or status == 429:
             self._log(account, ask, status, error)
@@ -243,17 +230,6 @@ def token_of(account: Account) -> str:
             "Токен доступу Meta має неправильний вигляд. Скопіюйте його ще раз і замініть ключ."
         )
     return token
-
-
-async def _read(response: httpx2.Response) -> bytes | None:
-    """The body; None if there is more than anything we ask for."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > ANSWER_MAX_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _parsed(content: bytes) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -24,18 +23,20 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.http_call import Answered, call_once
 from msgkit.connector.public_media import PublicAddresses
 from msgkit.connector.raw import Node, integer, is_node, text
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime import metrics
-from msgkit.runtime.http import URL_TEMPLATE, authorities, redacted_client
+from msgkit.runtime.http import authorities, redacted_client
 
 API_URL = "https://chatapi.viber.com"
 CALL_SECONDS = 20.0
 """An answer that takes longer counts as unknown."""
 REGISTRATION_SECONDS = 40.0
 """While it registers a webhook Viber asks us back, maybe through slow proxies."""
-CONNECT_SECONDS = 5.0
+ANSWER_MAX_BYTES = 1024 * 1024
+"""Far above anything Viber answers."""
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than any server's: a connection the server closes as we write would make a delivery unknown."""
 PAUSE_FIRST_S = 2.0
@@ -43,7 +44,6 @@ PAUSE_MAX_S = 60.0
 """Viber does not say how long to wait. Source: fact sheet 3.7."""
 
 _RETRY_AFTER = re.compile(r"[0-9]{1,6}")
-_CERTAINLY_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,32 +177,27 @@ class ViberClient:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise token_refused("неправильний вигляд")
         base = (account.api_base or self._api_url).rstrip("/")
-        # `from None` throughout: what the library raises carries the request, and with it the token.
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._http.post(
-                    f"{base}/pa/{method}",
-                    content=to_bytes(body),
-                    headers={payloads.AUTH_HEADER: token, "Content-Type": "application/json"},
-                    timeout=httpx2.Timeout(seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
-                    extensions={URL_TEMPLATE: f"/pa/{method}"},
-                )
-        except _CERTAINLY_NOT_SENT as exc:
-            raise ProviderUnavailable(f"no connection to Viber: {type(exc).__name__}") from None
-        except (httpx2.TimeoutException, TimeoutError):
-            raise DeliveryUnknown(f"no answer within {seconds:g} s") from None
-        except (httpx2.TransportError, httpx2.DecodingError) as exc:
-            raise DeliveryUnknown(f"the connection broke: {type(exc).__name__}") from None
-        return self._read(account, response)
+        answered = await call_once(
+            self._http,
+            "POST",
+            f"{base}/pa/{method}",
+            template=f"/pa/{method}",
+            headers={payloads.AUTH_HEADER: token, "Content-Type": "application/json"},
+            params=None,
+            content=to_bytes(body),
+            seconds=seconds,
+            max_bytes=ANSWER_MAX_BYTES,
+        )
+        return self._read(account, answered)
 
-    def _read(self, account: Account, response: httpx2.Response) -> Node:
-        status = response.status_code
+    def _read(self, account: Account, answered: Answered) -> Node:
+        status = answered.status
         if status == 429:
-            told = _RETRY_AFTER.fullmatch(response.headers.get("Retry-After", ""))
+            told = _RETRY_AFTER.fullmatch(answered.headers.get("Retry-After", ""))
             raise Throttled(max(1.0, float(told.group())) if told else self._pause(account))
         if status == 413:
             raise MessageRejected(FailureCode.TOO_LONG, "Повідомлення задовге для Viber. Скоротіть його.")
-        answer = _parsed(response.content)
+        answer = None if answered.body is None else _parsed(answered.body)
         if not is_node(answer) or status >= 500:
             # Viber says 200 also of refusals, so this came from something before or behind it.
             raise DeliveryUnknown(f"an unreadable answer with status {status}")

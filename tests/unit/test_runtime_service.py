@@ -20,6 +20,7 @@ import httpx2
 import pytest
 
 from msgkit.runtime.service import Background
+from msgkit.testing.processes import free_port
 
 PROGRAM = Path(__file__).resolve().parents[1] / "fixtures" / "runtime" / "service_under_test.py"
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -29,7 +30,7 @@ class Running:
     """A started service."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.internal, self.public = _free_port(), _free_port()
+        self.internal, self.public = free_port(), free_port()
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(PROGRAM)],
             env={
@@ -89,12 +90,6 @@ def start() -> Iterator[Start]:
     for running in started:
         running.process.kill()
         running.process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def test_serves_both_sides_with_health_in_front_of_every_route(start: Start) -> None:
@@ -244,7 +239,7 @@ def test_a_taken_port_ends_with_3_and_names_the_setting(start: Start) -> None:
 
 
 def test_replicas_share_their_ports_and_each_has_one_of_its_own(start: Start) -> None:
-    public, internal, own = _free_port(), _free_port(), (_free_port(), _free_port())
+    public, internal, own = free_port(), free_port(), (free_port(), free_port())
     shared = {
         "ROZMOVA_SHARED_PORTS": "true",
         "ROZMOVA_PUBLIC_PORT": str(public),
@@ -267,13 +262,13 @@ def test_replicas_share_their_ports_and_each_has_one_of_its_own(start: Start) ->
 
 def test_a_replica_that_stops_resets_nobody(start: Start) -> None:
     """Connections come all the time, each for one request, while one of two replicas comes and goes."""
-    public, internal = _free_port(), _free_port()
+    public, internal = free_port(), free_port()
     shared = {
         "ROZMOVA_SHARED_PORTS": "true",
         "ROZMOVA_PUBLIC_PORT": str(public),
         "ROZMOVA_INTERNAL_PORT": str(internal),
     }
-    staying = start(**shared, ROZMOVA_OWN_PORT=str(_free_port()))
+    staying = start(**shared, ROZMOVA_OWN_PORT=str(free_port()))
     staying.wait_for("service_started")
     over = threading.Event()
 
@@ -290,7 +285,7 @@ def test_a_replica_that_stops_resets_nobody(start: Start) -> None:
         calling = [pool.submit(call) for _ in range(4)]
         try:
             for _ in range(3):
-                leaving = start(**shared, ROZMOVA_OWN_PORT=str(_free_port()))
+                leaving = start(**shared, ROZMOVA_OWN_PORT=str(free_port()))
                 leaving.wait_for("service_started")
                 leaving.process.send_signal(signal.SIGTERM)
                 assert leaving.end() == (0, "")

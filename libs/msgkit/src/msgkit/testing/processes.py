@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,11 +154,46 @@ def process_started_at(pid: int) -> str | None:
 
 
 def free_port() -> int:
-    """A loopback TCP port nobody listens on, outside the range of outgoing connections."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
-        if port_is_free(port):
+    """A loopback TCP port for a server that starts soon, outside the range of outgoing connections.
+
+    No two processes of this user that ask here are given the same one, as long as the first of them lives:
+    a service binds its ports seconds before it listens, and until then nobody can see that they are taken.
+
+    Raises:
+        ServerFailed: every port tried is taken.
+    """
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if _CLAIMS.claim(port) and port_is_free(port):
             return port
     raise ServerFailed(f"No free port between {_PORTS.start} and {_PORTS.stop}: see `ss -ltn`.")
+
+
+class _Claims:
+    """Ports promised to a process: byte n of one file is locked by whoever was given port n."""
+
+    def __init__(self) -> None:
+        self._mine: set[int] = set()
+        self._pid = 0
+        self._file = -1
+
+    def claim(self, port: int) -> bool:
+        """Whether the port is ours from now on, until this process ends."""
+        if self._pid != os.getpid():  # locks do not pass to a forked child
+            self._pid, self._mine = os.getpid(), set()
+            path = Path(tempfile.gettempdir()) / f"rozmova-ports-{os.getuid()}"
+            # Never closed: closing any descriptor of the file would give up all locks of this process.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if port in self._mine:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except (BlockingIOError, PermissionError):
+            return False
+        self._mine.add(port)
+        return True
+
+
+_CLAIMS = _Claims()
 
 
 def port_is_free(port: int) -> bool:

@@ -157,6 +157,10 @@ class System:
                 if part.process.pid is None:
                     raise ServerFailed(f"{name} has ended:\n{part.process.log_tail(30)}")
                 time.sleep(_POLL_S)
+        for name, part in self.parts.items():
+            # Said to be ready and gone since, or another program answers at its address.
+            if name not in without and part.process.pid is None:
+                raise ServerFailed(f"{name} has ended:\n{part.process.log_tail(30)}")
 
     def account(self, login: str) -> demo.Account:
         return next(account for account in demo.ACCOUNTS if account.login == login)

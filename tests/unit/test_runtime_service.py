@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from msgkit.runtime.service import Background
+from msgkit.runtime.service import GARBAGE_THRESHOLDS, Background
 from msgkit.testing.processes import free_port
 
 PROGRAM = Path(__file__).resolve().parents[1] / "fixtures" / "runtime" / "service_under_test.py"
@@ -104,6 +104,11 @@ def test_serves_both_sides_with_health_in_front_of_every_route(start: Start) -> 
         assert "rozmova_ws_connections" in http.get(f"http://127.0.0.1:{running.internal}/metrics").text
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
+
+
+def test_the_collector_is_told_before_the_start_which_may_meet_a_backlog(start: Start) -> None:
+    running = start("slow_start")
+    assert running.wait_for("starting_slowly")["collector"] == list(GARBAGE_THRESHOLDS)
 
 
 def test_sigterm_drains_and_ends_with_0_quickly(start: Start) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import structlog
@@ -26,6 +27,7 @@ from msgkit.contracts.values import dataclass
 from msgkit.runtime import bus, metrics
 from msgkit.runtime.bus import AMQP_ERRORS, PublishUnknown, uncancelled
 from msgkit.runtime.clock import utc_now
+from msgkit.runtime.deliveries import consume_directly
 from msgkit.runtime.membership import Membership
 from msgkit.runtime.mongo import STORE_ERRORS, Collection, ReturnDocument, StoreUnavailable, keep_index
 
@@ -233,10 +235,8 @@ class PartitionReader:
         underlay = cast("UnderlayChannel", await channel.get_underlay_channel())
         subscription = _Subscription(partition, channel, underlay)
 
-        async def on_message(message: DeliveredMessage) -> None:
-            self._receive(subscription, message)
-
-        consuming = await uncancelled(underlay.basic_consume(self._queue_name(partition), on_message))
+        take = partial(self._receive, subscription)
+        consuming = await uncancelled(consume_directly(underlay, self._queue_name(partition), take))
         subscription.consumer_tag = str(consuming.consumer_tag)
         self._subscriptions[partition] = subscription
 

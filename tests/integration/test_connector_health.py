@@ -251,6 +251,10 @@ async def _nothing_left(stage: Stage) -> bool:
     return not (await account(stage))["webhook_left"]
 
 
+async def _is_gone(stage: Stage) -> bool:
+    return await account(stage) == {}
+
+
 async def _no_farewells(stage: Stage) -> bool:
     return not await stage.database["account_farewells"].count_documents({})
 
@@ -263,7 +267,7 @@ async def test_an_abandoned_creation_goes_with_its_webhook(stage: Stage) -> None
     )
     await backdate(stage, "updated_at", PENDING_KEPT)
     await until(lambda: _none_registered(stage))
-    assert await account(stage) == {}
+    await until(lambda: _is_gone(stage))
 
 
 async def test_no_webhook_is_refused_while_the_secret_changes(stage: Stage) -> None:

@@ -141,7 +141,7 @@ async def test_an_address_of_ones_own_is_of_ones_own_kind(pair: Pair) -> None:
 
 
 async def test_orders_of_both_kinds_arrive_and_each_has_its_own_limits(pair: Pair) -> None:
-    orders = [await pair.say(f"а{n}", out_seq=n, is_other=False) for n in range(8)]
+    orders = [await pair.say(f"а{n}", out_seq=n, is_other=False) for n in range(20)]
     orders += [await pair.say(f"б{n}", out_seq=n, is_other=True) for n in range(5)]
     reports = await pair.reports(len(orders))
     assert {report.state for report in reports.values()} == {MessageState.SENT}
@@ -150,12 +150,12 @@ async def test_orders_of_both_kinds_arrive_and_each_has_its_own_limits(pair: Pai
         ("clinic", OTHER_KIND),
     }
     took: dict[str, float] = {}
-    for kind, count in ((KIND, 8), (OTHER_KIND, 5)):
+    for kind, count in ((KIND, 20), (OTHER_KIND, 5)):
         at = [moment for of, _, moment in pair.connector.calls if of == kind]
         assert len(at) == count
         took[kind] = max(at) - min(at)
     assert took[OTHER_KIND] > 1.2, "two in a second, and two at once"
-    assert took[KIND] < took[OTHER_KIND], "two hundred in a second"
+    assert took[KIND] < 9, "two hundred in a second; with the limits of the other kind it takes 9 s"
 
 
 async def test_what_one_kind_has_no_words_for_the_other_takes(pair: Pair) -> None:

@@ -132,7 +132,7 @@ def test_keys_do_not_repeat() -> None:
 def test_large_file_is_never_in_memory(tmp_path: Path) -> None:
     """40 MB in and out; the process grows by less than half of it."""
     program = """
-import asyncio, resource, sys
+import asyncio, os, resource, sys
 from pathlib import Path
 from msgkit.runtime.media import write_stream
 from msgkit.runtime.objects import ObjectStore, new_key
@@ -157,6 +157,8 @@ async def main():
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 asyncio.run(main())
+sys.stdout.flush()
+os._exit(0)  # as a service ends
 """
     grown_mb = float(subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], text=True))
     assert grown_mb < 20

@@ -122,6 +122,15 @@ def test_sigterm_drains_and_ends_with_0_quickly(start: Start) -> None:
     assert running.lines[2]["ready"] is False, "readiness turns before drain begins"
 
 
+def test_the_end_of_the_interpreter_cannot_spoil_the_exit_code(start: Start) -> None:
+    """obstore's threads did: SIGABRT, a bus error or a segmentation fault after everything was done."""
+    running = start("deadly_end")
+    running.wait_for("service_started")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end() == (0, "")
+    assert running.events()[-1] == "service_stopped"
+
+
 def test_before_it_refuses_anybody_it_says_for_a_while_that_it_is_not_ready(start: Start) -> None:
     running = start(ROZMOVA_UNREADY_SECONDS="1.5")
     running.wait_for("service_started")

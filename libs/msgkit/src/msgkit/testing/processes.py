@@ -92,6 +92,7 @@ class DetachedProcess:
             True when it ended by itself (or was not running), False when it had to be killed.
         """
         if self.pid is None:
+            self._reap()
             self._forget()
             return True
         self._signal(signal.SIGTERM)

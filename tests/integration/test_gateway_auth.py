@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from gateway.auth import AccessTokens, Auth, Passwords, Revocations
+from gateway.access_tokens import AccessTokens
+from gateway.auth import Auth, Revocations
+from gateway.passwords import Passwords
 from gateway.schemas import Session, UserSettings
 from gateway.store import LoginTaken, Store, Tenant, User
 from msgkit.runtime.clock import utc_now

@@ -17,7 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.auth import AccessTokens, Revocations, TokenRefused, issuers_of
+from gateway.access_tokens import AccessTokens, TokenRefused, issuers_of
+from gateway.auth import Revocations
 from gateway.store import Revocation, User
 from msgkit.runtime.clock import utc_now
 

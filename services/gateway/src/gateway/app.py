@@ -15,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access_tokens import AccessTokens, issuers_of
 from gateway.addresses import FileAddresses
 from gateway.api import auth as auth_routes
 from gateway.api import bootstrap, channels, conversations, me, messages
 from gateway.api import files as file_routes
 from gateway.api.access import guards
 from gateway.api.pages import docs, mount_window
-from gateway.auth import AccessTokens, Auth, Passwords, Revocations, issuers_of
+from gateway.auth import Auth, Revocations
 from gateway.channel_changes import ChannelChanges
 from gateway.channel_desk import ChannelDesk
 from gateway.clients import Channels, Connectors, Inbox
@@ -29,6 +30,7 @@ from gateway.colleagues import Colleagues
 from gateway.consumers import Manifests, subscribe
 from gateway.limits import Buckets
 from gateway.live import Live
+from gateway.passwords import Passwords
 from gateway.presence import Presence
 from gateway.proxies import TrustedProxies
 from gateway.schemas import SERVICE

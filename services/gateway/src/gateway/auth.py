@@ -1,26 +1,16 @@
-"""Who is signed in: login, access tokens of every trusted issuer, refresh tokens, tickets, revocations."""
+"""Who is signed in: login, sessions with their refresh tokens, tickets of sockets, revocations."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
-import json
-import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-import jwt
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from gateway.access_tokens import LEEWAY, AccessTokens, TokenRefused
+from gateway.passwords import Passwords
 from gateway.schemas import Session
 from gateway.store import RefreshToken, Revocation, Store, User
 from msgkit.contracts.ids import new_id
@@ -31,159 +21,16 @@ from msgkit.runtime.problems import Problem
 
 log = get_logger(__name__)
 
-OWN_ISSUER = "rozmova"
-AUDIENCE = "rozmova"
-TOKEN_TYPE = "JWT"  # noqa: S105 - a word of the format, no secret
-ACCESS_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
 REFRESH_GRACE = timedelta(seconds=30)
 """Two tabs may refresh at once: a token just used up is still good for this long."""
 TICKET_LIFE = timedelta(seconds=30)
-LEEWAY = timedelta(seconds=30)
-TOKEN_MAX_CHARS = 4096
 REVOCATIONS_KEPT = SESSION_LIFE + LEEWAY
 """As long as a socket may live on a word given before."""
 SYNC_SECONDS = 1.0
 SYNC_OVERLAP = timedelta(seconds=10)
 
-_KID = re.compile(r"^[A-Za-z0-9_-]{1,32}$")
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
-
-
-class TokenRefused(Exception):
-    """Not a token we trust; the reason is for our logs only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Issuer:
-    """Whose signature `kid` stands for, and the tenants its tokens may name."""
-
-    iss: str
-    kid: str
-    key: Ed25519PublicKey
-    tenants: frozenset[str]
-
-
-class _Claims(BaseModel):
-    """What a token must say, in exactly these types."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    sub: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-    name: str = Field(min_length=1, max_length=200)
-    tid: str = Field(min_length=1, max_length=64)
-    sid: str = Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")
-    roles: list[str] = Field(max_length=50)
-    exp: int | float = Field(gt=0, lt=2**40)
-    iat: int | float = Field(gt=0, lt=2**40)
-
-
-class AccessTokens:
-    """Issues our own access tokens and checks those of every issuer. EdDSA only."""
-
-    def __init__(self, session_key_b64: str, issuers: Sequence[Issuer], clock: Clock) -> None:
-        """
-        Raises:
-            ValueError: two issuers share a `kid`.
-        """
-        self._private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(session_key_b64))
-        public = self._private.public_key()
-        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.own_kid = "own-" + hashlib.sha256(raw).hexdigest()[:16]
-        self._clock = clock
-        self._issuers = {issuer.kid: issuer for issuer in issuers}
-        if len(self._issuers) != len(issuers) or self.own_kid in self._issuers:
-            raise ValueError("Two issuers have the same kid: give each key a kid of its own.")
-        self._own = Issuer(OWN_ISSUER, self.own_kid, public, frozenset())
-        self._issuers[self.own_kid] = self._own
-
-    def serve(self, tenants: frozenset[str]) -> None:
-        """The tenants of the embedded login."""
-        self._issuers[self.own_kid] = Issuer(self._own.iss, self.own_kid, self._own.key, tenants)
-
-    def issue(self, user: User, sid: str) -> str:
-        now = self._clock()
-        claims = {
-            "iss": OWN_ISSUER,
-            "aud": AUDIENCE,
-            "sub": user.id,
-            "name": user.name,
-            "tid": user.tenant_id,
-            "roles": list(user.roles),
-            "sid": sid,
-            # With the fraction: a word given right after a revocation must be told from one before it.
-            "iat": now.timestamp(),
-            "exp": int((now + ACCESS_LIFE).timestamp()),
-        }
-        return jwt.encode(claims, self._private, "EdDSA", headers={"kid": self.own_kid, "typ": TOKEN_TYPE})
-
-    def verify(self, token: str) -> Session:
-        """Whom the token stands for.
-
-        Raises:
-            TokenRefused: whatever is wrong with it.
-        """
-        if len(token) > TOKEN_MAX_CHARS:
-            raise TokenRefused("too long")
-        issuer = self._issuer_of(token)
-        try:
-            jwt.decode(
-                token,
-                issuer.key,
-                algorithms=["EdDSA"],
-                audience=AUDIENCE,
-                issuer=issuer.iss,
-                leeway=LEEWAY,
-                options={"require": ["exp", "iat", "iss", "aud", "sub", "tid", "sid"], "strict_aud": True},
-            )
-            claims = _Claims.model_validate(_payload(token))
-        except (jwt.InvalidTokenError, ValidationError, ValueError, OverflowError, TypeError) as exc:
-            raise TokenRefused(type(exc).__name__) from exc
-        if claims.tid not in issuer.tenants:
-            raise TokenRefused("a tenant this issuer must not name")
-        if claims.exp - claims.iat > (ACCESS_LIFE + LEEWAY).total_seconds():
-            raise TokenRefused("lives too long")
-        return Session(
-            user_id=claims.sub,
-            tenant_id=claims.tid,
-            name=claims.name,
-            roles=frozenset(claims.roles),
-            sid=claims.sid,
-            issued_at=float(claims.iat),
-            expires_at=datetime.fromtimestamp(claims.exp, UTC),
-        )
-
-    def _issuer_of(self, token: str) -> Issuer:
-        try:
-            header = jwt.get_unverified_header(token)
-        except (jwt.InvalidTokenError, ValueError) as exc:
-            raise TokenRefused("not a token") from exc
-        # Any further field asks us to trust a key or an extension of the sender's choice.
-        if set(header) != {"alg", "typ", "kid"} or header["alg"] != "EdDSA" or header["typ"] != TOKEN_TYPE:
-            raise TokenRefused("unexpected header")
-        kid = header["kid"]
-        issuer = self._issuers.get(kid) if isinstance(kid, str) and _KID.match(kid) else None
-        if issuer is None:
-            raise TokenRefused("unknown key")
-        return issuer
-
-
-def _payload(token: str) -> dict[str, Any]:
-    """The claims of a token whose signature is right, refusing a claim that stands there twice."""
-    segment = token.split(".")[1]
-    claims = json.loads(
-        base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)), object_pairs_hook=_without_doubles
-    )
-    if not isinstance(claims, dict):
-        raise TypeError("claims are not an object")
-    return claims
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a claim stands there twice")
-    return found
 
 
 class Revocations:
@@ -214,55 +61,6 @@ class Revocations:
     def forget_before(self, at: datetime) -> None:
         self._sids = {sid: when for sid, when in self._sids.items() if when >= at}
         self._users = {key: when for key, when in self._users.items() if when >= at}
-
-
-class Passwords:
-    """Argon2id in two threads of its own: each keeps the memory of a hash, and takes a core for 20 ms."""
-
-    CONCURRENT = 2
-    WAITING = 40
-
-    def __init__(self) -> None:
-        # The smallest in memory of the equally strong settings of OWASP's password storage page:
-        # m=7 MiB, t=5, p=1.
-        self._hasher = PasswordHasher(time_cost=5, memory_cost=7 * 1024, parallelism=1)
-        self._threads = ThreadPoolExecutor(self.CONCURRENT, "argon2")
-        self._waiting = 0
-        # For logins nobody has: checking one costs as long as checking a real one.
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
-
-    async def hash(self, password: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
-
-    async def matches(self, hashed: str | None, password: str) -> bool:
-        """
-        Args:
-            hashed: None for a login that does not exist; takes as long and answers False.
-
-        Raises:
-            Problem: 429, too many are waiting already.
-        """
-        if self._waiting >= self.WAITING:
-            raise Problem(
-                429, "rate_limited", "Забагато спроб входу одночасно.", headers={"Retry-After": "5"}
-            )
-        self._waiting += 1
-        try:
-            right = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._verify, hashed or self._nobody, password
-            )
-        finally:
-            self._waiting -= 1
-        return right and hashed is not None
-
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _verify(self, hashed: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(hashed, password)
-        except (VerificationError, InvalidHashError):
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,23 +265,6 @@ def digest(secret: str) -> str:
 
 def unauthorized() -> Problem:
     return Problem(401, "unauthorized", "Увійдіть знову.", headers=_CHALLENGE)
-
-
-def issuers_of(settings: Sequence[Mapping[str, Any]]) -> list[Issuer]:
-    """The keyring of the settings.
-
-    Raises:
-        ValueError: a key is not the base64 of 32 bytes.
-    """
-    return [
-        Issuer(
-            str(item["iss"]),
-            str(item["kid"]),
-            Ed25519PublicKey.from_public_bytes(base64.b64decode(str(item["key"]), validate=True)),
-            frozenset(item["tenants"]),
-        )
-        for item in settings
-    ]
 
 
 def _signed_out() -> Problem:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Cookie, Depends, Request, Response
 
+from gateway.access_tokens import ACCESS_LIFE
 from gateway.api.access import Guards
-from gateway.auth import ACCESS_LIFE, SESSION_LIFE, TICKET_LIFE, Auth, SignedIn
+from gateway.auth import SESSION_LIFE, TICKET_LIFE, Auth, SignedIn
 from gateway.limits import Buckets
 from gateway.proxies import caller_group
 from gateway.schemas import EmptyIn, LoginIn, Session, TicketOut, TokenOut

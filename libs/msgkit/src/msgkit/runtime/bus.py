@@ -11,11 +11,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import aio_pika
 import structlog
+from aio_pika import RobustConnection
 from aio_pika.abc import AbstractConnection
 from aiormq.channel import Channel as UnderlayChannel
 from aiormq.exceptions import (
@@ -349,10 +350,33 @@ async def queue_exists(url: str, name: str) -> bool:
         await connection.close()
 
 
+class _PatientBroker(RabbitBroker):
+    """Waits for a broker that is away, and leaves nothing behind when nobody waits any more.
+
+    aio-pika goes on connecting in a task that takes a cancellation for a failed attempt: a process that was
+    to end while RabbitMQ was away then waited for that task.
+    """
+
+    async def _connect(self) -> RobustConnection:
+        attempts: list[RobustConnection] = []
+
+        def connection(*arguments: Any, **options: Any) -> RobustConnection:
+            attempts.append(RobustConnection(*arguments, **options))
+            return attempts[-1]
+
+        self._connection_kwargs["connection_class"] = connection
+        try:
+            return await super()._connect()
+        except BaseException:
+            for attempt in attempts:
+                await attempt.close()
+            raise
+
+
 def faststream_broker(url: str) -> RabbitBroker:
     """A FastStream broker for consumers that are not readers of partitions.
 
     It waits for a broker that is away instead of living on as a zombie; subscribers name their AckPolicy,
     because the default drops a message whose handler fails.
     """
-    return RabbitBroker(url, fail_fast=False, reconnect_interval=1.0, logger=None)
+    return _PatientBroker(url, fail_fast=False, reconnect_interval=1.0, logger=None)

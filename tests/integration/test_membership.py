@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from server_line import Line, line_to
+from yarl import URL
 
 from msgkit.contracts.ids import PARTITIONS
 from msgkit.runtime.leases import Lease, LeaseLost, Leases, Patience
@@ -171,25 +173,30 @@ async def test_work_that_returns_ends_the_keeping(database: Database) -> None:
     assert await leases.holders() == {}
 
 
-async def test_a_store_that_is_away_ends_the_work_before_another_may_begin(database: Database) -> None:
-    server = database.client.admin
+async def test_a_store_that_is_away_ends_the_work_before_another_may_begin(
+    mongo_url: str, mongo_prefix: str
+) -> None:
     took = 0.0
 
-    async def work() -> None:
+    async def work(database: Database, store: Line) -> None:
         nonlocal took
         async with Leases(database, "one", QUICK).hold("watch"):
-            await server.command({"fsync": 1, "lock": True})  # writes wait from now on
             began = time.monotonic()
+            store.fall_silent()
             try:
                 async with asyncio.timeout(10):
                     await asyncio.Event().wait()
             finally:
                 took = time.monotonic() - began
-                await server.command("fsyncUnlock")
+                store.speak()
 
-    with pytest.raises(LeaseLost):
-        await work()
-    assert took < QUICK.lost_after_s + 0.3
+    async with line_to(str(URL(mongo_url).with_query(directConnection="true"))) as store:
+        mongo = Mongo(store.url, f"{mongo_prefix}members")
+        with pytest.raises(LeaseLost):
+            await work(mongo.database, store)
+        await store.cut()  # closing the driver's client holds up this loop, and with it the line
+        mongo.close()
+    assert took < QUICK.expires_after_s, "nobody else may hold it yet"
 
 
 async def test_a_cancellation_from_outside_stays_one(database: Database) -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SEED ?= 1
 # Tests side by side: most of them wait for servers now and then. What kills servers needs a core each.
-WORKERS ?= 4
+WORKERS ?= 3
 export SCALE S
 # Some machines forbid it; then every one of our many processes would compile all of itself at its start.
 unexport PYTHONDONTWRITEBYTECODE

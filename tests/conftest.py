@@ -43,20 +43,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """One of several processes keeps to one core, with all it starts: its servers, systems and browsers.
-
-    Waking a thread on another core is what little work costs most, above all in a virtual machine: on one
-    core RabbitMQ boots in 5 s instead of 11, with 4 s of CPU instead of 9 (two cores, measured).
-    """
-    worker = getattr(config, "workerinput", None)
-    if worker is None or not hasattr(os, "sched_setaffinity"):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    number = int(worker["workerid"].removeprefix("gw"))
-    os.sched_setaffinity(0, {cores[number % len(cores)]})
-
-
 def pytest_collection_finish() -> None:
     """What is there before the first test is there after the last: collecting must not walk it each time.
 

@@ -45,6 +45,14 @@ async def refusal(stage: Stage) -> HumanAgentRefused:
     return event
 
 
+async def alerted(stage: Stage) -> None:
+    """Wait for the account's alert: inbox hears of the refusal before it is written."""
+    async with asyncio.timeout(10):
+        alerted = {"_id": CHANNEL, "alert.problem": NOT_GRANTED}
+        while not await stage.database["accounts"].find_one(alerted):  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.02)
+
+
 async def put_on(stage: Stage, *, human_agent: bool) -> None:
     body = {**NO_WORDS, "human_agent": human_agent}
     answer = await stage.replica.internal.put(f"/internal/accounts/{CHANNEL}/settings", json=body)
@@ -69,6 +77,7 @@ async def test_a_refusal_puts_them_off_tells_inbox_and_the_administrator_and_may
         assert (report.state, report.failure.code) == (MessageState.FAILED, FailureCode.WINDOW_CLOSED)
         event = await refusal(stage)
         assert (event.channel_id, event.tenant_id, event.channel_kind) == (CHANNEL, "salon", KIND)
+    await alerted(stage)
     account = await stage.database["accounts"].find_one({"_id": CHANNEL})
     assert account is not None
     assert account["settings"] == {**before["settings"], "human_agent": False}
@@ -99,6 +108,7 @@ async def test_when_an_administrator_puts_them_on_again_the_alert_is_over(stage:
     )
     await stage.report((await stage.say("пізно")).message_id)
     await refusal(stage)
+    await alerted(stage)
     for human_agent, problem in ((False, NOT_GRANTED), (True, None)):
         await put_on(stage, human_agent=human_agent)
         account = await stage.database["accounts"].find_one({"_id": CHANNEL})

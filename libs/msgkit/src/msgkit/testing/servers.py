@@ -225,7 +225,10 @@ class RabbitMQServer:
             epmd = shutil.which("epmd") or "/usr/bin/epmd"
             # Started by us in the foreground, so that we know its pid; the node would leave a daemon behind.
             self._epmd.start([epmd, "-port", str(ports.epmd)], env=environment, cwd=self._folder)
-        self._node.start([str(_RABBITMQ_PROGRAMS / "rabbitmq-server")], env=environment, cwd=self._folder)
+        pid = self._node.start(
+            [str(_RABBITMQ_PROGRAMS / "rabbitmq-server")], env=environment, cwd=self._folder
+        )
+        _keep_to_one_core(pid, ports.amqp)
 
     def _environment(self) -> dict[str, str]:
         folder, ports = self._folder, self.ports
@@ -437,6 +440,17 @@ def _initiate(client: MongoClient[dict[str, Any]], me: str) -> None:
     except OperationFailure as exc:
         if exc.code != _ALREADY_INITIALIZED:
             raise
+
+
+def _keep_to_one_core(pid: int, number: int) -> None:
+    """Among tests side by side a node has one core, so that its threads need not wake each other elsewhere.
+
+    In a virtual machine that costs more than the work: such a node boots in 5 s instead of 11, with 4 s of
+    CPU instead of 9 (two cores, measured).
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(pid, {cores[number % len(cores)]})
 
 
 def _mongo_client(url: str, **more: Any) -> MongoClient[dict[str, Any]]:

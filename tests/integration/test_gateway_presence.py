@@ -197,6 +197,8 @@ async def test_typing_is_passed_on_once_in_a_while(on: Stage, desks: dict[str, W
         await desks["olena"].until_told("presence", conversation_id=conversation)
         for _ in range(20):
             await ivan.say(type="typing", conversation_id=conversation)
+        # Of somebody who does not look any more it would not be shown at all.
+        await desks["olena"].until_told("typing", conversation_id=conversation)
         await ivan.say(type="viewing", conversation_id=None)
         await desks["olena"].until_told("presence", conversation_id=conversation, viewers=[])
     assert len([e for e in _heard(desks["olena"], conversation) if e["type"] == "typing"]) == 1

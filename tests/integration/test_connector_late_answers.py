@@ -50,7 +50,7 @@ async def alerted(stage: Stage) -> None:
     async with asyncio.timeout(10):
         alerted = {"_id": CHANNEL, "alert.problem": NOT_GRANTED}
         while not await stage.database["accounts"].find_one(alerted):  # noqa: ASYNC110  # it tells nobody
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # pace: between two looks
 
 
 async def put_on(stage: Stage, *, human_agent: bool) -> None:

@@ -17,7 +17,7 @@ async def test_nobody_goes_on_connecting_for_who_has_left(turns: int) -> None:
     before = asyncio.all_tasks()
     starting = asyncio.create_task(faststream_broker(NOBODY_LISTENS).start())
     for _ in range(turns):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # pace: one turn of the loop, so that each moment of an attempt is met
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

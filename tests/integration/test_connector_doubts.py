@@ -105,7 +105,7 @@ async def test_a_receipt_with_the_mark_ends_the_doubt_and_the_rest_goes_on(stage
     started_at = time.monotonic()
     assert await stage.receipts(said(order, 0, "w1")) == 200
     report = await stage.report(order.message_id)
-    assert time.monotonic() - started_at < 10, "at once: not after the thirty seconds of a doubt"
+    assert time.monotonic() - started_at < 1.0
     assert (report.state, report.provider_ids[0], len(report.provider_ids)) == (MessageState.SENT, "w1", 2)
     assert (await stage.report(behind.message_id)).state is MessageState.SENT
     assert stage.phone.texts(CHANNEL) == ["один", "інший", "два", "далі"], "nothing is said twice"

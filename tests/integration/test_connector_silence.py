@@ -40,11 +40,11 @@ async def test_a_broker_that_falls_silent_costs_the_first_webhooks_a_moment_and_
             line.fall_silent()
             began = time.monotonic()
             assert (await replica.post(said(1))).status_code == 200
-            assert time.monotonic() - began < spool_module.CONFIRM_SECONDS + 5
+            assert time.monotonic() - began < spool_module.CONFIRM_SECONDS + 1
             began = time.monotonic()
             for number in range(2, 22):
                 assert (await replica.post(said(number))).status_code == 200
-            assert time.monotonic() - began < 20, "two seconds each if they asked the silent broker again"
+            assert time.monotonic() - began < 2, "they asked the silent broker again"
             # What may come from anybody takes no room: not at the broker, and not here.
             assert (await replica.post({"check": True})).status_code == 200
             assert await mongo.database["spool"].count_documents({}) == 21

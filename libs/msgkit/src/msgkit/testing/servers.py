@@ -403,7 +403,7 @@ def check_replica_set(url: str) -> str:
 
 def drop_databases(url: str, prefix: str) -> None:
     """Removes every database whose name begins with the prefix."""
-    # A server that was locked a moment ago, or shares two cores with two others, has much to write first.
+    # A server that shares two cores with two others may have much to write first.
     with _mongo_client(url, socketTimeoutMS=60_000) as client:
         for name in client.list_database_names():
             if name.startswith(prefix):

@@ -36,8 +36,14 @@ class Heard:
     """What was published, in the bus's order."""
 
     messages: list[MessageReceived] = field(default_factory=list)
-    people: list[ContactChanged] = field(default_factory=list)
+    changes: dict[str, ContactChanged] = field(default_factory=dict)
+    """By the id of the event: said again it is the same."""
     health: asyncio.Queue[ChannelHealthReported] = field(default_factory=asyncio.Queue)
+
+    @property
+    def people(self) -> list[ContactChanged]:
+        """Each change of a contact once, in the order of the first time."""
+        return list(self.changes.values())
 
     @property
     def texts(self) -> list[str]:
@@ -153,7 +159,7 @@ async def listening(amqp_url: str) -> AsyncIterator[Heard]:
         elif isinstance(event, MessageReceived):
             heard.messages.append(event)
         elif isinstance(event, ContactChanged):
-            heard.people.append(event)
+            heard.changes.setdefault(event.event_id, event)
 
     queue = await channel.declare_queue(exclusive=True)
     await channel.declare_exchange(topology.INBOUND, "topic", durable=True)

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from msgkit.testing.browser import ClientPhone, Operator, keep_picture
 from msgkit.testing.connector_voice import ConnectorVoice
-from msgkit.testing.demo import SPARE_BOT
+from msgkit.testing.demo import SPARE_BOTS
 from msgkit.testing.system import System
 
 pytestmark = pytest.mark.browser
@@ -27,12 +27,12 @@ def test_a_channel_is_connected_switched_and_removed(
     form.get_by_text("Telegram-бот", exact=True).click()
     form.get_by_label("Назва для операторів").fill("Калина")
     form.get_by_text(system.sandbox_url).click()
-    form.locator("input[name=token]").fill(SPARE_BOT["token"])
+    form.locator("input[name=token]").fill(SPARE_BOTS[0]["token"])
     form.get_by_role("button", name="Підключити").click()
     card = page.get_by_test_id("channel").filter(has_text="Калина")
     expect(card).to_have_attribute("data-state", "working")
-    expect(card).to_contain_text(SPARE_BOT["username"])
-    expect(card).not_to_contain_text(SPARE_BOT["token"])
+    expect(card).to_contain_text(SPARE_BOTS[0]["username"])
+    expect(card).not_to_contain_text(SPARE_BOTS[0]["token"])
     keep_picture(page, "channels")
 
     def choose(action: str) -> None:

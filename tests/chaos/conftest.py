@@ -11,20 +11,15 @@ from msgkit.contracts.ids import new_id
 from msgkit.testing import chaos
 from msgkit.testing.system import System
 
-MUTANTS = Path(__file__).parent / "mutants"
 
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def started(servers_folder: Path) -> Iterator[Callable[..., System]]:
-    """Starts a system of its own for a test that kills it."""
+    """Starts a system for a test, or for a file of tests, that kill it."""
     systems: list[System] = []
 
-    def start(mutant: str | None = None, replicas: int = 1) -> System:
-        mutants = {"inbox": MUTANTS / f"{mutant}.py"} if mutant else {}
+    def start(replicas: int = 1) -> System:
         system = System(
-            servers_folder / f"chaos-{new_id()[:8]}",
-            mutants=mutants,
-            replicas=dict.fromkeys(chaos.SERVICES, replicas),
+            servers_folder / f"chaos-{new_id()[:8]}", replicas=dict.fromkeys(chaos.SERVICES, replicas)
         )
         systems.append(system)
         system.start()

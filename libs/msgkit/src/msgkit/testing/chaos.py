@@ -109,18 +109,24 @@ class Run:
         return [left for left in self.left if left.exit_code != 0]
 
 
-def run(system: System, plan: Plan, say: Callable[[str], None] = lambda _: None) -> Run:
-    """Run a plan against a started system and judge it."""
-    return asyncio.run(_Chaos(system, plan, say).run())
+def run(
+    system: System, plan: Plan, say: Callable[[str], None] = lambda _: None, *, channel_id: str = ""
+) -> Run:
+    """Run a plan against a started system and judge it.
+
+    Args:
+        channel_id: a channel of the salon nobody has written to; without it that of its own bot.
+    """
+    return asyncio.run(_Chaos(system, plan, say, channel_id or system.channels["salon"]["id"]).run())
 
 
 class _Chaos:
-    def __init__(self, system: System, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, system: System, plan: Plan, say: Callable[[str], None], channel_id: str) -> None:
         self._system = system
         self._plan = plan
         self._say = say
         self._dice = random.Random(plan.seed)
-        self._channel = system.channels["salon"]["id"]
+        self._channel = channel_id
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         self._kills: list[tuple[float, str]] = []
         self._sandbox = httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30)
@@ -367,6 +373,8 @@ class _Chaos:
         states: dict[str, str] = {}
         client_of: dict[str, str] = {}
         for row in await reader.all_rows():
+            if row["channel"]["id"] != self._channel:
+                continue
             messages = await reader.all_messages(row["id"])
             inbound = [str(m["text"]) for m in messages if m["direction"] == "in"]
             if not inbound:

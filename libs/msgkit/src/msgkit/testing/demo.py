@@ -62,12 +62,24 @@ WHATSAPP_NUMBER: Json = {
     "coexistence": True,
 }
 """The salon's number at WhatsApp, which its owner uses in the Business app as well."""
-SPARE_BOT = {
-    "token": "7000000003:AAspare-bot-of-the-sandbox-0123456789",
-    "username": "kalyna_bot",
-    "name": "Калина",
-}
-"""A bot of the sandbox that no channel has, for tests that connect one."""
+SPARE_BOTS = (
+    {
+        "token": "7000000003:AAspare-bot-of-the-sandbox-0123456789",
+        "username": "kalyna_bot",
+        "name": "Калина",
+    },
+    {
+        "token": "7000000004:AAsecond-spare-bot-of-the-sandbox-01234",
+        "username": "barvinok_bot",
+        "name": "Барвінок",
+    },
+    {
+        "token": "7000000005:AAthird-spare-bot-of-the-sandbox-012345",
+        "username": "ruta_bot",
+        "name": "Рута",
+    },
+)
+"""Bots of the sandbox that no channel has, for tests that connect one."""
 _APP_OF_PAGES = {
     "app_id": "1517776481860111",
     "app_secret": "4f5a1c0de2b94a7f8d3e6c1b0a9f8e7d",

@@ -60,7 +60,7 @@ class Planner:
     Args:
         folder: of data and logs.
         servers: environment variables that say where RabbitMQ and MongoDB are.
-        replicas, mutants, environment: as `System` has them.
+        replicas, environment: as `System` has them.
     """
 
     def __init__(
@@ -69,13 +69,11 @@ class Planner:
         servers: Mapping[str, str],
         *,
         replicas: Mapping[str, int],
-        mutants: Mapping[str, Path],
         environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._servers = servers
         self._replicas = replicas
-        self._mutants = mutants
         self._environment = environment
         self._session_key = _b64(secrets.token_bytes(32))
         self._credential_keys = json.dumps({"primary": "k1", "keys": {"k1": _b64(secrets.token_bytes(32))}})
@@ -145,19 +143,22 @@ class Planner:
         return environment
 
     def _part(self, name: str, service: str, environment: dict[str, str], base_url: str) -> Part:
-        script = self._mutants.get(service)
-        program = ["-m", f"{service.replace('-', '_')}.app"] if script is None else [str(script)]
         log_file = self._folder / "log" / f"{name}.log"
         process = DetachedProcess(name, self._folder / f"{name}.pid", log_file)
         inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
         ready_url = f"{base_url}/health/ready"
-        return Part(process, [sys.executable, *program], inherited | environment, ready_url, service)
+        return Part(process, program_of(service), inherited | environment, ready_url, service)
+
+
+def program_of(service: str) -> list[str]:
+    """What runs as a service: its module."""
+    return [sys.executable, "-m", f"{service.replace('-', '_')}.app"]
 
 
 def _sandbox(url: str) -> dict[str, str]:
     return {
         "ROZMOVA_PUBLIC_PORT": _port(url),
-        "ROZMOVA_SANDBOX_BOTS": json.dumps([*demo.BOTS.values(), demo.SPARE_BOT]),
+        "ROZMOVA_SANDBOX_BOTS": json.dumps([*demo.BOTS.values(), *demo.SPARE_BOTS]),
         "ROZMOVA_SANDBOX_VIBER_BOTS": json.dumps([demo.VIBER_BOT]),
         "ROZMOVA_SANDBOX_WHATSAPP_NUMBERS": json.dumps([demo.WHATSAPP_NUMBER]),
         "ROZMOVA_SANDBOX_PAGES": json.dumps([demo.PAGE]),

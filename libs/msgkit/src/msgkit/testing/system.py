@@ -7,6 +7,7 @@ Every part is a real process: RabbitMQ, MongoDB, the sandbox, the services. Like
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 from msgkit.testing import demo
 from msgkit.testing.channel_setup import ChannelSetup
-from msgkit.testing.parts import SERVICES, Part, Planner
+from msgkit.testing.parts import SERVICES, Part, Planner, program_of
 from msgkit.testing.processes import ServerFailed
 from msgkit.testing.servers import MongoServer, RabbitMQPorts, RabbitMQServer
 
@@ -42,13 +43,11 @@ class System:
         folder: for data and logs.
         replicas: service → number of replicas, if more than one; they share the service's addresses, and the
             further ones are the parts `inbox-2`, `inbox-3`, …
-        mutants: service → a script to run instead of the service, to prove that a checker bites.
         environment: more environment variables for every service.
     """
 
     folder: Path
     replicas: Mapping[str, int] = field(default_factory=dict)
-    mutants: Mapping[str, Path] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -134,6 +133,15 @@ class System:
                 if self.parts[name].process.pid is None:
                     self.parts[name].launch(self.folder)
 
+    def run_instead(self, service: str, script: Path | None) -> None:
+        """Run a script in place of a service, or None: the service again; to prove that a checker bites."""
+        for name in self.replicas_of(service):
+            part = self.parts[name]
+            part.process.kill()
+            part.argv = program_of(service) if script is None else [sys.executable, str(script)]
+            part.launch(self.folder)
+        self.wait_ready()
+
     def keep_alive(self, away: Collection[str] = ()) -> list[str]:
         """Start again every service that is gone, as the supervisor would; returns their names."""
         revived = []
@@ -211,7 +219,6 @@ class System:
             self.folder,
             servers,
             replicas=self.replicas,
-            mutants=self.mutants,
             environment=self.environment,
         )
         plan = planner.plan(services)

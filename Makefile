@@ -2,7 +2,7 @@
 PYTHON ?= python3
 SEED ?= 1
 # Tests side by side: most of them wait for servers now and then. What kills servers needs a core each.
-WORKERS ?= 3
+WORKERS ?= 4
 export SCALE S
 # Some machines forbid it; then every one of our many processes would compile all of itself at its start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +36,7 @@ doctor: ## what this machine has and lacks
 test: ## set up and run all tests on servers of their own
 	@$(UP) setup --for test
 	@$(VENV)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not alone"
-	@$(VENV)/pytest -n 2 --dist loadscope --no-loadscope-reorder -m alone tests/chaos tests/e2e tests/integration
+	@$(VENV)/pytest -n 3 --dist loadscope --no-loadscope-reorder -m alone tests/chaos tests/e2e tests/integration
 
 check: ## format, lint, types, floors, house rules, unit and contract tests: about a minute
 	@$(UP) setup --for check

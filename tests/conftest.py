@@ -8,6 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,25 @@ from msgkit.testing.processes import DetachedProcess, process_started_at
 from msgkit.testing.servers import VirtualHosts, drop_databases
 from msgkit.testing.system import System
 
-_TEST_FOLDER = Path(__file__).resolve().parent.parent / ".rozmova-test"
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it
+_MEMORY_BYTES = 8 << 30
+"""What the servers of a whole run may have, three times over."""
+_SHARE_A_SYSTEM = {"browser", "e2e"}
+"""Folders whose tests work on one system each."""
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
     """Which tests one process runs, when several run side by side: those that share servers."""
 
     def _split_scope(self, nodeid: str) -> str:
-        """The group of a test: the tests on the one system, a fault or unit test alone, else its file.
+        """The group of a test: the tests on the one system, a unit test alone, else its file.
 
-        A fault test ruins the system it starts, so nothing is gained by keeping two together. Unit tests
-        share nothing, and being the last ones they fill the time until all processes are done.
+        Unit tests share nothing, and being the last ones they fill the time until all processes are done.
         """
         folder = nodeid.split("/")[1]
-        if folder in {"browser", "e2e"}:
+        if folder in _SHARE_A_SYSTEM:
             return folder
-        return nodeid if folder in {"chaos", "unit"} else nodeid.partition("::")[0]
+        return nodeid if folder == "unit" else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
@@ -44,9 +48,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 
 def pytest_collection_finish() -> None:
-    """What is there before the first test is there after the last: collecting must not walk it each time.
+    _keep_what_stays()
 
-    Half a million objects: 0.4 s for each `gc.collect()` at the end of a stage, measured.
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Ends with a folder what is its own, and looks through what a file has left behind."""
+    try:
+        yield
+    finally:
+        if nextitem is None or nextitem.path != item.path:
+            _keep_what_stays()
+        is_folder_over = nextitem is not None and nextitem.path.parent != item.path.parent
+        if is_folder_over and _SHARED_SYSTEM in item.config.stash:
+            item.config.stash[_SHARED_SYSTEM].stop()
+
+
+def _keep_what_stays() -> None:
+    """What is there when a file is over stays to the end: collecting must not walk it each time.
+
+    Half a million objects: 0.4 s for each `gc.collect()` at the end of a stage, measured, and what the first
+    test of a kind has imported and made is as much again.
     """
     gc.collect()
     gc.freeze()
@@ -56,8 +78,8 @@ def pytest_collection_finish() -> None:
 def servers_folder() -> Iterator[Path]:
     """A folder for the servers of this session only, so that sessions can run side by side."""
     _clear_abandoned_sessions()
-    folder = _TEST_FOLDER / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    folder.mkdir(parents=True)
+    folder = _test_folder() / f"{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    folder.mkdir(parents=True, mode=0o700)
     owner = {"pid": os.getpid(), "started_at": process_started_at(os.getpid())}
     (folder / "owner.new").write_text(json.dumps(owner))
     (folder / "owner.new").rename(folder / "owner.json")  # another session must never read half of it
@@ -118,20 +140,70 @@ def mongo_prefix(mongo_url: str) -> Iterator[str]:
     drop_databases(mongo_url, prefix)
 
 
+class SharedSystem:
+    """The whole system with its demo channels, for all tests of a folder: ended when they are over.
+
+    Ten processes cost a core a seventh of its time even when nobody asks them anything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: System | None = None
+
+    def running(self) -> System:
+        """The system, started if it is not there."""
+        if self._running is None:
+            with ExitStack() as undo:
+                starting = System(self._folder / f"system-{uuid.uuid4().hex[:6]}")
+                undo.callback(starting.stop)
+                starting.start((*SERVICES, "ingest-viber", "ingest-whatsapp", "ingest-meta"))
+                undo.pop_all()
+            self._running = starting
+        return self._running
+
+    def stop(self) -> None:
+        """Ends every part of it, if it runs."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+
+_SHARED_SYSTEM = pytest.StashKey[SharedSystem]()
+
+
 @pytest.fixture(scope="session")
-def system(servers_folder: Path) -> Iterator[System]:
-    """The whole system with its demo channels, shared by the end-to-end and the browser tests."""
-    running = System(servers_folder / "system")
+def shared_system(request: pytest.FixtureRequest, servers_folder: Path) -> Iterator[SharedSystem]:
+    """What `pytest_runtest_teardown` ends with the folder, and an interrupted session here."""
+    shared = request.config.stash[_SHARED_SYSTEM] = SharedSystem(servers_folder)
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="module")
+def system(shared_system: SharedSystem) -> System:
+    """The one system of the tests of a folder."""
+    return shared_system.running()
+
+
+def _test_folder() -> Path:
+    """In memory where there is plenty: what is written for a moment saves a tenth of the time there.
+
+    A killed server finds its files again in either; only a power cut would tell the difference.
+    """
     try:
-        running.start((*SERVICES, "ingest-viber", "ingest-whatsapp", "ingest-meta"))
-        yield running
-    finally:
-        running.stop()
+        found = os.statvfs(_IN_MEMORY)
+    except OSError:
+        is_roomy = False
+    else:
+        is_roomy = found.f_bavail * found.f_frsize >= _MEMORY_BYTES
+    if is_roomy and os.access(_IN_MEMORY, os.W_OK):
+        return _IN_MEMORY / f"rozmova-test-{os.getuid()}"
+    return Path(__file__).resolve().parent.parent / ".rozmova-test"
 
 
 def _clear_abandoned_sessions() -> None:
     """Ends the servers and systems of sessions that were killed before they could."""
-    for owner_file in _TEST_FOLDER.glob("*/owner.json"):
+    for owner_file in _test_folder().glob("*/owner.json"):
         try:
             owner = json.loads(owner_file.read_text())
         except FileNotFoundError:  # that session ends just now

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from msgkit.runtime.http import authorities
 from msgkit.testing.browser import ChromiumMissing, ClientPhone, Operator, launch, new_context
 from msgkit.testing.system import System
 
@@ -32,7 +33,7 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def client(system: System) -> Iterator[ClientPhone]:
-    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as http:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30, verify=authorities()) as http:
         phone = ClientPhone(system, http)
         yield phone
         phone.faults()
@@ -40,7 +41,7 @@ def client(system: System) -> Iterator[ClientPhone]:
 
 @pytest.fixture
 def viber_client(system: System) -> Iterator[ClientPhone]:
-    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as http:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30, verify=authorities()) as http:
         phone = ClientPhone(system, http, system.viber)
         yield phone
         phone.faults()
@@ -48,7 +49,7 @@ def viber_client(system: System) -> Iterator[ClientPhone]:
 
 @pytest.fixture
 def whatsapp_client(system: System) -> Iterator[ClientPhone]:
-    with httpx2.Client(base_url=system.sandbox_url, timeout=30) as http:
+    with httpx2.Client(base_url=system.sandbox_url, timeout=30, verify=authorities()) as http:
         phone = ClientPhone(system, http, system.whatsapp)
         yield phone
         phone.faults()

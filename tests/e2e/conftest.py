@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from msgkit.runtime.http import authorities
 from msgkit.testing.phone import Desk
 from msgkit.testing.system import System
 
 
 @pytest.fixture
 async def sandbox(system: System) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30, verify=authorities()) as http:
         yield http
         await http.put("/control/faults", json={"seed": 0, "faults": []})
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from msgkit.runtime.http import authorities
 from msgkit.runtime.mongo import Database, Mongo
 from msgkit.testing.demo import BOTS, VIBER_BOT
 from msgkit.testing.phone import Desk, new_client
@@ -40,8 +41,8 @@ class Door:
 async def door(system: System) -> AsyncIterator[Door]:
     channel = system.channels["salon"]["id"]
     async with (
-        httpx2.AsyncClient(base_url=system.sandbox_url) as sandbox,
-        httpx2.AsyncClient(base_url=system.ingest_url, timeout=30) as http,
+        httpx2.AsyncClient(base_url=system.sandbox_url, verify=authorities()) as sandbox,
+        httpx2.AsyncClient(base_url=system.ingest_url, timeout=30, verify=authorities()) as http,
     ):
         secret = (await sandbox.get(f"/control/{channel}/webhook")).json()["secret_token"]
         yield Door(http, channel, secret)

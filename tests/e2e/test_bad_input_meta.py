@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from msgkit.runtime.http import authorities
 from msgkit.runtime.mongo import Database, Mongo
 from msgkit.testing import demo
 from msgkit.testing.phone import Desk, new_client
@@ -56,7 +57,7 @@ class MetaDoor:
 @pytest.fixture
 async def door(system: System) -> AsyncIterator[MetaDoor]:
     mongo = Mongo(system.mongodb.url, "rozmova_ingest_meta")
-    async with httpx2.AsyncClient(base_url=system.meta_url, timeout=30) as http:
+    async with httpx2.AsyncClient(base_url=system.meta_url, timeout=30, verify=authorities()) as http:
         yield MetaDoor(http, mongo.database)
     mongo.close()
 

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from connector_stage import process_environment
 
+from msgkit.runtime.http import authorities
 from msgkit.testing.processes import free_port
 
 
@@ -34,7 +35,7 @@ class Process:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self._module, env=self._environment, stdout=log, stderr=log
             )
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=authorities()) as http:
             for _ in range(300):
                 assert self._process.returncode is None, self.written
                 try:

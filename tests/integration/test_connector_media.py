@@ -54,6 +54,7 @@ from msgkit.contracts.words import AuthorKind, FailureCode, MessageKind
 from msgkit.runtime import bus
 from msgkit.runtime.bus import Publisher
 from msgkit.runtime.clock import utc_now
+from msgkit.runtime.http import authorities
 from msgkit.runtime.media import MediaInspector, Workspace
 from msgkit.runtime.mongo import Mongo, StoreUnavailable
 from msgkit.runtime.objects import ObjectMissing, ObjectStore, new_key
@@ -171,7 +172,7 @@ class PlayedMessenger:
     """As much of a connector as files need: a reference is a path on its server."""
 
     def __init__(self, base_url: str) -> None:
-        self._http = httpx2.AsyncClient(base_url=base_url, trust_env=False)
+        self._http = httpx2.AsyncClient(base_url=base_url, trust_env=False, verify=authorities())
         self.manifest = Manifest(
             kind=KIND,
             title="Played",

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx2
 
+from msgkit.runtime.http import authorities
 from msgkit.runtime.tokens import ServiceTokens
 from msgkit.testing.system import System
 from msgkit.testing.window import Window
@@ -130,7 +131,9 @@ async def answer_as_a_service(
     token = ServiceTokens("gateway", environment["ROZMOVA_SERVICE_KEY"], keys).issue(
         "inbox", tenant_id="salon", user_id="u-olena", user_name="Олена", roles=("admin",)
     )
-    async with httpx2.AsyncClient(base_url=system.internal_url("inbox"), timeout=30) as inbox:
+    async with httpx2.AsyncClient(
+        base_url=system.internal_url("inbox"), timeout=30, verify=authorities()
+    ) as inbox:
         answer = await inbox.post(
             f"/internal/conversations/{conversation}/messages",
             json={"client_msg_id": new_client(), "text": text, "buttons": buttons},

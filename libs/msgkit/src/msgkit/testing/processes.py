@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -163,7 +164,8 @@ def free_port() -> int:
     Raises:
         ServerFailed: every port tried is taken.
     """
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    first = random.SystemRandom().randrange(len(_PORTS))
+    for port in itertools.chain(_PORTS[first:], _PORTS[:first]):
         if _CLAIMS.claim(port) and port_is_free(port):
             return port
     raise ServerFailed(f"No free port between {_PORTS.start} and {_PORTS.stop}: see `ss -ltn`.")

@@ -21,6 +21,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from msgkit.runtime.http import authorities
+
 Json = dict[str, Any]
 
 _PAGE = 100
@@ -100,7 +102,7 @@ class Window:
         self._login = login
         self._password = password
         self._on_event = on_event
-        self._http = httpx2.AsyncClient(base_url=self._gateway, timeout=15)
+        self._http = httpx2.AsyncClient(base_url=self._gateway, timeout=15, verify=authorities())
         self._token = ""
         self._token_until = 0.0
         self._logging_in = asyncio.Lock()

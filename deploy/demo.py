@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import time
@@ -17,6 +18,18 @@ from state import STATE, Ports, Secrets
 
 DEMO_FILE = STATE / "demo.json"
 _CONNECTOR_DEADLINE_SECONDS = 30
+
+
+class Refused(Problem):
+    """A call was answered with an error.
+
+    Args:
+        status: of the answer.
+    """
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 def prepare(ports: Ports, secrets: Secrets) -> None:
@@ -59,7 +72,7 @@ def _connected(
         _call("PUT", dashboard, {"callback_url": webhooks + planned.callback.path}, {})
     if channel is not None and not channel["webhook_url"].startswith(webhooks):
         say(f"{channel['title']}: the ports moved, connecting it anew (a new channel; old dialogues stay).")
-        _call("DELETE", f"{gateway}/api/v1/channels/{channel['id']}", None, bearer)
+        remove_channel(f"{gateway}/api/v1/channels/{channel['id']}", bearer)
         channel = None
     if channel is None:
         order = {
@@ -82,6 +95,25 @@ def _connected(
         "webhook_url": webhook["url"],
         "signing": planned.what_signs(webhook),
     }
+
+
+def remove_channel(url: str, bearer: dict[str, str]) -> None:
+    """Removes the channel at this address.
+
+    Raises:
+        Problem: it is refused, or its connector is away for longer than one takes to announce itself.
+    """
+    deadline = time.monotonic() + _CONNECTOR_DEADLINE_SECONDS
+    while True:
+        try:
+            _call("DELETE", url, None, bearer)
+        except Refused as exc:
+            # Known since before the ports moved: its address is the old one until it announces the new.
+            if exc.status != http.HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _wait_for_connector(planned: DemoChannel, gateway: str, bearer: dict[str, str]) -> None:
@@ -120,9 +152,10 @@ def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
     except urllib.error.HTTPError as exc:
         with exc:
             words = exc.read(1000).decode(errors="replace")
-        raise Problem(
+        raise Refused(
             f"The demo cannot be prepared: {method} {url} answers {exc.code} {words}\n"
-            "See make logs S=gateway; a fresh start with an empty system: make reset && make up"
+            "See make logs S=gateway; a fresh start with an empty system: make reset && make up",
+            exc.code,
         ) from exc
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise Problem(f"The demo cannot be prepared: {method} {url}: {exc}. See make logs S=gateway") from exc

@@ -32,7 +32,6 @@ from meta_graph import (
     refusal,
 )
 
-from ingest_meta import graph as graph_module
 from ingest_meta.bodies import Request
 from ingest_meta.client import GraphClient
 from ingest_meta.files import File, FileKind
@@ -46,6 +45,7 @@ from msgkit.connector.errors import (
     RecipientUnreachable,
     Throttled,
 )
+from msgkit.connector.graph_api import ANSWER_MAX_BYTES, Ask
 from msgkit.connector.pauses import usage_wait_s
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.objects import ObjectStore, new_key
@@ -150,7 +150,7 @@ async def test_reaction_is_taken_without_an_id(client: GraphClient, meta: GraphF
         Answer(302, b"", {"location": "https://elsewhere.example/"}),
         Answer(404, b"not here"),
         Answer(200, b"[" * 100_000),
-        Answer(200, b'{"x":"' + b"x" * graph_module.ANSWER_MAX_BYTES + b'"}'),
+        Answer(200, b'{"x":"' + b"x" * ANSWER_MAX_BYTES + b'"}'),
         Answer(does="drop"),
         Answer(does="reset"),
     ],
@@ -165,7 +165,7 @@ async def test_answer_that_says_nothing_certain_is_unknown(
 
 
 async def test_silence_is_unknown(client: GraphClient, meta: GraphFake) -> None:
-    slow = graph_module.Ask("POST", f"{PAGE}/messages", "messages", seconds=0.2, delivers=True)
+    slow = Ask("POST", f"{PAGE}/messages", "messages", seconds=0.2, delivers=True)
     meta.script["messages"] = [Answer(does="hang")]
     with pytest.raises(DeliveryUnknown):
         await client._graph.call(PAGE_ACCOUNT, slow)

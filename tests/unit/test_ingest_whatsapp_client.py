@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ingest_whatsapp import graph as graph_module
 from ingest_whatsapp.bodies import Request
 from ingest_whatsapp.client import GraphClient
 from ingest_whatsapp.files import File, FileKind
+from ingest_whatsapp.graph import graph
 from ingest_whatsapp.payloads import FileKey
 from ingest_whatsapp.uploads import Uploads
 from msgkit.connector.contract import Account
@@ -30,6 +30,7 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from msgkit.connector.graph_api import ANSWER_MAX_BYTES, Ask
 from msgkit.connector.pauses import Pauses, retry_after_s, usage_wait_s
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import utc_now
@@ -156,7 +157,7 @@ def hands() -> Hands:
 
 @pytest_asyncio.fixture
 async def client(meta: Meta, objects: ObjectStore, hands: Hands) -> AsyncIterator[GraphClient]:
-    client = GraphClient("whatsapp", objects, meta.wire.url, monotonic=hands)
+    client = GraphClient(objects, meta.wire.url, monotonic=hands)
     yield client
     await client.aclose()
 
@@ -213,7 +214,7 @@ async def test_own_api_base_is_called_under_its_path(client: GraphClient, meta: 
         Answer(302, b"", {"location": "https://elsewhere.example/"}),
         Answer(404, b"not here"),
         Answer(200, b"[" * 100_000),
-        Answer(200, b'{"x":"' + b"x" * graph_module.ANSWER_MAX_BYTES + b'"}'),
+        Answer(200, b'{"x":"' + b"x" * ANSWER_MAX_BYTES + b'"}'),
         Answer(does="drop"),
         Answer(does="reset"),
     ],
@@ -228,7 +229,7 @@ async def test_answer_that_says_nothing_certain_is_unknown(
 
 
 async def test_silence_is_unknown(client: GraphClient, meta: Meta) -> None:
-    slow = replace(graph_module.Ask("POST", f"{NUMBER}/messages", "messages"), seconds=0.2, delivers=True)
+    slow = replace(Ask("POST", f"{NUMBER}/messages", "messages"), seconds=0.2, delivers=True)
     meta.script["messages"] = [Answer(does="hang")]
     with pytest.raises(DeliveryUnknown):
         await client._graph.call(ACCOUNT, slow)
@@ -239,7 +240,7 @@ async def test_refused_connection_is_no_delivery(objects: ObjectStore) -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    client = GraphClient("whatsapp", objects, f"http://127.0.0.1:{port}")
+    client = GraphClient(objects, f"http://127.0.0.1:{port}")
     with pytest.raises(ProviderUnavailable):
         await client.send(ACCOUNT, TEXT)
     await client.aclose()
@@ -476,15 +477,15 @@ async def test_ids_of_uploads_are_forgotten_before_meta_forgets_them(
     meta: Meta, objects: ObjectStore, keep: Any
 ) -> None:
     request = await keep()
-    graph = graph_module.Graph("whatsapp", meta.wire.url)
+    api = graph(meta.wire.url)
     moments = [utc_now()]
-    uploads = Uploads(graph, objects, lambda: moments[-1])
+    uploads = Uploads(api, objects, lambda: moments[-1])
     assert await uploads.make(ACCOUNT, NUMBER, request.file) == "901"
     moments.append(moments[0] + timedelta(days=24.9))
     assert uploads.known(ACCOUNT, request.file) == "901"
     moments.append(moments[0] + timedelta(days=25.1))
     assert uploads.known(ACCOUNT, request.file) is None
-    await graph.aclose()
+    await api.aclose()
 
 
 # --- signals

@@ -302,7 +302,7 @@ class TestWhatsApp(ConnectorExam):
 
     @asynccontextmanager
     async def calling(self, api_base: str) -> AsyncIterator[tuple[WhatsAppConnector, Account]]:
-        connector = WhatsAppConnector(GraphClient("whatsapp", ObjectStore("file:///nowhere"), api_base))
+        connector = WhatsAppConnector(GraphClient(ObjectStore("file:///nowhere"), api_base))
         try:
             yield connector, self.account
         finally:

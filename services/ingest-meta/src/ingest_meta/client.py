@@ -15,7 +15,7 @@ from ingest_meta import profiles, tokens
 from ingest_meta.bodies import REPLY_WINDOW, Messaging, Request, messaging_of, to_body, to_signal
 from ingest_meta.downloads import Downloads
 from ingest_meta.flavours import FACEBOOK_URL, INSTAGRAM_URL, Flavour, flavour_of, node_of
-from ingest_meta.graph import Ask, Graph, own_id, step
+from ingest_meta.graph import graph, own_id, step
 from ingest_meta.recalls import CALLS_PER_SECOND, Recalls
 from ingest_meta.refusals import OTHERS_THREAD, Does, beside, row_of, to_error
 from ingest_meta.subscriptions import Subscriptions
@@ -36,6 +36,7 @@ from msgkit.connector.errors import (
     ProviderUnavailable,
     RecipientUnreachable,
 )
+from msgkit.connector.graph_api import Ask
 from msgkit.connector.raw import Node, integer, opaque
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import Clock, utc_now
@@ -98,7 +99,7 @@ class GraphClient:
             monotonic: seconds that only rise, for pauses and pace.
             recalls_per_second: calls of the Conversations API, of one account.
         """
-        self._graph = Graph(facebook_url, instagram_url, monotonic)
+        self._graph = graph(facebook_url, instagram_url, monotonic)
         self._uploads = Uploads(self._graph, objects, clock)
         self._downloads = Downloads(outside)
         self._subscriptions = Subscriptions(self._graph, clock)

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ingest_meta.addresses import FILE_HOSTS, file_name
-from ingest_meta.graph import USER_AGENT
 from ingest_meta.payloads import read_ref
 from msgkit.connector.contract import Account, MediaStream
 from msgkit.connector.errors import MessageRejected
 from msgkit.connector.file_fetch import NearServers, addresses_of, fetch_error, origin_of
+from msgkit.connector.graph_api import USER_AGENT
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger
 from msgkit.runtime.safe_fetch import FetchFailed, FetchRefused, SafeFetch

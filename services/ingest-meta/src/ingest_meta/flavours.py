@@ -13,8 +13,6 @@ from msgkit.connector.contract import Account
 
 FACEBOOK_URL: Final = "https://graph.facebook.com"
 INSTAGRAM_URL: Final = "https://graph.instagram.com"
-VERSION: Final = "v25.0"
-"""Lives to 2028-07-29. Webhooks must have the same version in the App Dashboard. Source: fact sheet 0."""
 
 
 class Flavour(StrEnum):

@@ -15,10 +15,11 @@ from typing import Final
 from ingest_meta import conversations
 from ingest_meta.conversations import Place
 from ingest_meta.flavours import flavour_of, node_of
-from ingest_meta.graph import Ask, Graph, own_id, step
+from ingest_meta.graph import own_id, step
 from ingest_meta.refusals import beside
 from msgkit.connector.contract import Account, Recalled
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable, RecipientUnreachable
+from msgkit.connector.graph_api import Ask, Graph
 from msgkit.connector.raw import Node, is_node, items, node, opaque
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger

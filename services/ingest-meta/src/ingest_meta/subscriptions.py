@@ -9,10 +9,11 @@ from typing import Final
 
 from ingest_meta import registration, tokens
 from ingest_meta.flavours import Flavour, flavour_of, has_own_app, node_of
-from ingest_meta.graph import Ask, Graph, own_id, token_of
+from ingest_meta.graph import own_id, token_of
 from ingest_meta.refusals import of_account
 from msgkit.connector.contract import Account, ConnectionReport, Identity
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable, Throttled
+from msgkit.connector.graph_api import Ask, Graph
 from msgkit.connector.raw import Node, integer, items, node
 from msgkit.runtime.clock import Clock, utc_now
 from msgkit.runtime.logs import get_logger

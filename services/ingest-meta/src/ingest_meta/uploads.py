@@ -16,10 +16,11 @@ from pydantic_core import to_json
 
 from ingest_meta.files import File
 from ingest_meta.flavours import flavour_of, node_of
-from ingest_meta.graph import CALL_SECONDS, Ask, Graph, own_id
+from ingest_meta.graph import own_id
 from ingest_meta.refusals import BAD_PARAMETER, NO_SUCH_OBJECT, Does, of_account, row_of
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable
+from msgkit.connector.graph_api import CALL_SECONDS, Ask, Graph
 from msgkit.connector.raw import Node, integer, opaque
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import Clock, utc_now

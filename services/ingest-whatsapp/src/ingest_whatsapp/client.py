@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ingest_whatsapp.bodies import Request, to_body, to_read_mark
 from ingest_whatsapp.downloads import Downloads
-from ingest_whatsapp.graph import API_URL, Ask, Graph, ids
+from ingest_whatsapp.graph import API_URL, graph, ids
 from ingest_whatsapp.refusals import (
     BAD_PARAMETER,
     MEDIA_FAILED,
@@ -38,6 +38,7 @@ from msgkit.connector.errors import (
     MessageRejected,
     ProviderUnavailable,
 )
+from msgkit.connector.graph_api import Ask
 from msgkit.connector.raw import Node, integer, is_node, items, node, opaque, text
 from msgkit.contracts.internal_api import MessageTemplate
 from msgkit.contracts.words import FailureCode
@@ -74,7 +75,6 @@ class GraphClient:
 
     def __init__(
         self,
-        kind: str,
         objects: ObjectStore,
         api_url: str = API_URL,
         outside: SafeFetch | None = None,
@@ -82,13 +82,12 @@ class GraphClient:
     ) -> None:
         """
         Args:
-            kind: for the metrics.
             objects: where files of answers lie.
             api_url: of numbers without an `api_base` of their own.
             outside: for tests: how files of clients are fetched.
             monotonic: seconds that only rise, for the pauses.
         """
-        self._graph = Graph(kind, api_url, monotonic)
+        self._graph = graph(api_url, monotonic)
         self._uploads = Uploads(self._graph, objects)
         self._downloads = Downloads(self._graph, outside)
         self._monotonic = monotonic

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from ingest_whatsapp.graph import USER_AGENT, Ask, Graph, ids
+from ingest_whatsapp.graph import ids, token_of
 from ingest_whatsapp.payloads import DOCUMENT_MAX_BYTES, WORD_MAX_CHARS, FileKey, read_ref
 from ingest_whatsapp.refusals import BAD_PARAMETER, to_error
 from msgkit.connector.contract import Account, MediaStream
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable
 from msgkit.connector.file_fetch import NearServers, addresses_of, fetch_error, origin_of
+from msgkit.connector.graph_api import USER_AGENT, Ask, Graph
 from msgkit.connector.raw import Node, integer, text, words
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.logs import get_logger
@@ -103,7 +104,7 @@ class Downloads:
     @asynccontextmanager
     async def _get(self, told: Node, account: Account) -> AsyncIterator[Fetched]:
         url = text(told.get("url")) or ""
-        headers = {"Authorization": self._graph.bearer(account), "User-Agent": USER_AGENT}
+        headers = {"Authorization": f"Bearer {token_of(account)}", "User-Agent": USER_AGENT}
         fetch = self._fetch_for(url, account)
         async with fetch.open(
             url, max_bytes=FILE_MAX_BYTES, total_s=TOTAL_SECONDS, headers=headers

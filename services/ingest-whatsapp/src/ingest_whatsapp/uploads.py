@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ingest_whatsapp.files import File, FileKind
-from ingest_whatsapp.graph import CALL_SECONDS, Ask, Graph, ids
+from ingest_whatsapp.graph import ids
 from ingest_whatsapp.payloads import MEDIA_ID_MAX_CHARS
 from ingest_whatsapp.refusals import (
     BAD_PARAMETER,
@@ -25,6 +25,7 @@ from ingest_whatsapp.refusals import (
 )
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import MessageRejected, ProviderUnavailable
+from msgkit.connector.graph_api import CALL_SECONDS, Ask, Graph
 from msgkit.connector.raw import Node, integer, opaque
 from msgkit.contracts.words import FailureCode
 from msgkit.runtime.clock import Clock, utc_now

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +142,8 @@ async def test_the_broker_gone_in_the_middle_is_503_and_the_repeat_adds_only_wha
                 broker.wait_until_on_disk, topology.sends_queue_name(SERVICE, 15), vhost="rozmova"
             )
 
-            await _kill_when_seen(broker, BEFORE_THE_END)
-            first = await stage.post(*batch())
+            async with _killed_when_seen(broker, BEFORE_THE_END):
+                first = await stage.post(*batch())
             assert (first.status_code, first.headers["retry-after"]) == (503, "1")
 
             await asyncio.to_thread(broker.start)
@@ -158,23 +160,28 @@ async def test_the_broker_gone_in_the_middle_is_503_and_the_repeat_adds_only_wha
         await asyncio.to_thread(broker.stop)
 
 
-async def _kill_when_seen(broker: RabbitMQServer, count: int) -> None:
+@asynccontextmanager
+async def _killed_when_seen(broker: RabbitMQServer, count: int) -> AsyncIterator[None]:
     """End the broker without a word as soon as so many messages went through it."""
     pid = broker.pid
     assert pid is not None
     connection = await aio_pika.connect(broker.url)
-    channel = await connection.channel()
-    seen = 0
+    try:
+        channel = await connection.channel()
+        seen = 0
 
-    async def on_message(_: aio_pika.abc.AbstractIncomingMessage) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == count:
-            os.kill(pid, signal.SIGKILL)
+        async def on_message(_: aio_pika.abc.AbstractIncomingMessage) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == count:
+                os.kill(pid, signal.SIGKILL)
 
-    queue = await channel.declare_queue(exclusive=True)
-    await queue.bind(topology.INBOUND, "#")
-    await queue.consume(on_message, no_ack=True)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(topology.INBOUND, "#")
+        await queue.consume(on_message, no_ack=True)
+        yield
+    finally:
+        await connection.close()
 
 
 async def _queued(amqp_url: str) -> list[MessageReceived]:

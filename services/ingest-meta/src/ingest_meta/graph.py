@@ -14,7 +14,7 @@ from ingest_meta.flavours import FACEBOOK_URL, INSTAGRAM_URL, flavour_of
 from ingest_meta.refusals import row_of, to_error
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import CredentialsInvalid, MessageRejected
-from msgkit.connector.graph_api import Dialect, Graph, is_token
+from msgkit.connector.graph_api import Dialect, Graph, access_token
 from msgkit.connector.raw import Node
 from msgkit.contracts.words import FailureCode
 
@@ -76,12 +76,9 @@ def token_of(account: Account) -> str:
     Raises:
         CredentialsInvalid: it cannot be one.
     """
-    token = account.credentials.get("access_token", "")
-    if not is_token(token):
-        raise CredentialsInvalid(
-            "Токен доступу Meta має неправильний вигляд. Скопіюйте його ще раз і замініть ключ."
-        )
-    return token
+    return access_token(
+        account, "Токен доступу Meta має неправильний вигляд. Скопіюйте його ще раз і замініть ключ."
+    )
 
 
 def _is_failure_nobody_knows(status: int, error: Node) -> bool:

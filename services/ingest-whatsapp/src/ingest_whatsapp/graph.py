@@ -13,7 +13,7 @@ from typing import Final
 from ingest_whatsapp.refusals import to_error
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import CredentialsInvalid
-from msgkit.connector.graph_api import Dialect, Graph, is_token
+from msgkit.connector.graph_api import Dialect, Graph, access_token
 
 API_URL: Final = "https://graph.facebook.com"
 
@@ -56,9 +56,6 @@ def token_of(account: Account) -> str:
     Raises:
         CredentialsInvalid: it cannot be one.
     """
-    token = account.credentials.get("access_token", "")
-    if not is_token(token):
-        raise CredentialsInvalid(
-            "Токен доступу WhatsApp має неправильний вигляд. Скопіюйте його ще раз і замініть ключ."
-        )
-    return token
+    return access_token(
+        account, "Токен доступу WhatsApp має неправильний вигляд. Скопіюйте його ще раз і замініть ключ."
+    )

@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 from msgkit.connector.contract import Account
 from msgkit.connector.errors import (
     PROVIDER_ERRORS,
+    CredentialsInvalid,
     DeliveryUnknown,
     ProviderUnavailable,
     Throttled,
@@ -204,9 +205,16 @@ class Graph:
         )
 
 
-def is_token(given: str) -> bool:
-    """Whether it can be sent as a token at all."""
-    return bool(given) and given.isascii() and given.isprintable() and " " not in given
+def access_token(account: Account, complaint: str) -> str:
+    """The token of an account, if it can be sent as one at all.
+
+    Raises:
+        CredentialsInvalid: with the complaint.
+    """
+    token = account.credentials.get("access_token", "")
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise CredentialsInvalid(complaint)
+    return token
 
 
 def _parsed(content: bytes) -> Any:

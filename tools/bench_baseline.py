@@ -58,12 +58,13 @@ async def raw_consume(url: str, count: int) -> float:
     async def on_message(partition: int, message: AbstractIncomingMessage) -> None:
         nonlocal seen
         seen += 1
-        last[partition] = message
-        if (message.delivery_tag or 0) % 50 == 0:
-            await message.ack(multiple=True)
-            del last[partition]
-        if seen == count:
+        if seen >= count:
             done.set()
+        if (message.delivery_tag or 0) % 50 == 0:
+            last.pop(partition, None)
+            await message.ack(multiple=True)
+        else:
+            last[partition] = message
 
     async with connection:
         started = time.perf_counter()
@@ -73,7 +74,7 @@ async def raw_consume(url: str, count: int) -> float:
             queue = await channel.get_queue(topology.inbound_queue_name(partition))
             await queue.consume(partial(on_message, partition))
         await asyncio.wait_for(done.wait(), 120)
-        for message in last.values():
+        for message in list(last.values()):
             await message.ack(multiple=True)
         return count / (time.perf_counter() - started)
 

@@ -88,7 +88,7 @@ async def test_each_contact_is_asked_about_once_and_the_name_follows_the_message
     assert (await known_names(stage, 3))["9"] == "Клієнт 9"
     await settled(stage, 3)
     # While the work moves to the other replica both may ask; of those who are known neither does.
-    assert set(stage.script.asked[2:]) == {"9"}
+    assert stage.script.asked[2:] in (["9"], ["9", "9"])
 
 
 async def test_a_refusal_is_remembered_for_a_week(stage: Stage) -> None:
@@ -106,7 +106,8 @@ async def test_a_refusal_is_remembered_for_a_week(stage: Stage) -> None:
     third = await stage.start()
     await wrote(stage, "7", "три", third)
     assert await known_names(stage, 1) == {"7": "Клієнт 7"}
-    assert set(stage.script.asked[2:]) == {"7"}, "8 did not write again"
+    # By each of the three replicas at most once, while the work moves.
+    assert stage.script.asked[2:] in (["7"], ["7"] * 2, ["7"] * 3), "8 did not write again"
 
 
 async def test_a_name_is_looked_up_again_after_a_week_and_told_if_it_changed(stage: Stage) -> None:

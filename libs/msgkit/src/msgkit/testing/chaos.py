@@ -115,7 +115,8 @@ def run(
     """Run a plan against a started system and judge it.
 
     Args:
-        channel_id: a channel of the salon nobody has written to; without it that of its own bot.
+        channel_id: a channel of the salon nobody has written to; without it that of its own bot. Whatever
+            dialogue begins during the run is judged, in any channel; those of before are not.
     """
     return asyncio.run(_Chaos(system, plan, say, channel_id or system.channels["salon"]["id"]).run())
 
@@ -127,6 +128,7 @@ class _Chaos:
         self._say = say
         self._dice = random.Random(plan.seed)
         self._channel = channel_id
+        self._of_before: set[str] = set()
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         self._kills: list[tuple[float, str]] = []
         self._sandbox = httpx2.AsyncClient(base_url=system.sandbox_url, timeout=30)
@@ -147,6 +149,7 @@ class _Chaos:
                 async with asyncio.timeout(60):
                     for window in windows:
                         await window.live.wait()
+                self._of_before = {row["id"] for row in await windows[0].all_rows()}
                 await asyncio.to_thread(self._system.rabbitmq.wait_until_on_disk, "inbox.inbound.p15.v1")
                 await self._control("PUT", "/control/faults", self._faults(self._plan.api_faults))
                 answering = tasks.create_task(self._answer(windows[0]))
@@ -373,7 +376,7 @@ class _Chaos:
         states: dict[str, str] = {}
         client_of: dict[str, str] = {}
         for row in await reader.all_rows():
-            if row["channel"]["id"] != self._channel:
+            if row["id"] in self._of_before:
                 continue
             messages = await reader.all_messages(row["id"])
             inbound = [str(m["text"]) for m in messages if m["direction"] == "in"]
